@@ -1,1 +1,35 @@
-//! stub
+//! The commit log and what is derived from it: queue index, key index, recovery.
+//!
+//! `store` knows the envelope (a RocketMQ stored message) and nothing of any protocol. It is synchronous and
+//! deterministic: time comes from a [`Clock`](braid_io::Clock), bytes go to a [`Disk`](braid_io::Disk), and threads are
+//! started by [`driver`] alone, so that tests drive the same code step by step.
+//!
+//! ```text
+//!  append ──► appended (memory) ──write_turn──► written ──flush_turn──► flushed = committed ──► dispatched (visible)
+//! ```
+//!
+//! * [`Store`]: the handle; cheap to clone, usable from every thread.
+//! * [`Group`], [`Promise`]: what goes in, and the answer that waits for its watermark.
+//! * [`ReadRequest`], [`Read`]: what comes out, by (queue, offset).
+//! * [`StateChange`]: state that is not messages, kept in the same log.
+
+mod append;
+mod catalog;
+pub mod driver;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+mod options;
+mod progress;
+mod read;
+mod report;
+mod state;
+mod store;
+
+pub use append::{AppendError, Appended, Group, GroupBuilder, NewRecord, Placed, Target};
+pub use catalog::{QueueKey, TopicId, TopicInfo, TopicNumber};
+pub use options::{Deriver, Facts, FlushMode, RetentionOptions, StoreOptions};
+pub use progress::{Level, Position, Progress, Promise, Watermarks};
+pub use read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
+pub use state::{StateChange, StateKind};
+pub use store::{FlushOutcome, Store, WriteOutcome};

@@ -1,0 +1,1 @@
+//! Planted defects for tests of the tests.
