@@ -179,7 +179,12 @@ mod tests {
     fn frames_come_out_whatever_the_pieces() {
         let mut stream = Vec::new();
         for header_bytes in 0..5u32 {
-            stream.extend_from_slice(&raw(4 + header_bytes + 2, (header_bytes % 2) as u8, header_bytes, &vec![9; header_bytes as usize + 2]));
+            stream.extend_from_slice(&raw(
+                4 + header_bytes + 2,
+                (header_bytes % 2) as u8,
+                header_bytes,
+                &vec![9; header_bytes as usize + 2],
+            ));
         }
         for step in 1..stream.len() {
             let (mut buffer, mut seen) = (BytesMut::new(), 0);
