@@ -94,6 +94,12 @@ final class ApacheBroker implements Broker {
         Processes.kill(nameServer);
     }
 
+    /** Apache writes positions every flushConsumerOffsetInterval, and for the first time ten seconds after its start. */
+    @Override
+    public Duration positionsDurableAfter() {
+        return Duration.ofSeconds(11);
+    }
+
     @Override
     public void close() throws IOException {
         Processes.stop(broker);

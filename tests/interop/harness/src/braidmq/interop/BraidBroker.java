@@ -94,6 +94,11 @@ final class BraidBroker implements Broker {
     }
 
     @Override
+    public Duration positionsDurableAfter() {
+        return Duration.ofMillis(1_200);
+    }
+
+    @Override
     public void close() throws IOException {
         Processes.stop(process);
         Processes.deleteTree(root);

@@ -2,6 +2,7 @@ package braidmq.interop;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 
 /**
  * A broker under test, together with the name server that leads to it.
@@ -58,6 +59,9 @@ public interface Broker extends AutoCloseable {
 
     /** Starts again on the same ports and the same data after {@link #kill()}; returns when it serves. */
     void restart() throws IOException;
+
+    /** After how long a consumer's position, reported by a request that is not answered, survives a kill. */
+    Duration positionsDurableAfter();
 
     @Override
     void close() throws IOException;

@@ -1,6 +1,7 @@
 package braidmq.interop;
 
 import java.io.IOException;
+import java.time.Duration;
 
 /** A broker that someone else started; known by its name server only. */
 final class ForeignBroker implements Broker {
@@ -37,6 +38,11 @@ final class ForeignBroker implements Broker {
     @Override
     public void restart() {
         throw new UnsupportedOperationException("this broker belongs to someone else");
+    }
+
+    @Override
+    public Duration positionsDurableAfter() {
+        throw new UnsupportedOperationException("nothing is known about this broker");
     }
 
     @Override
