@@ -28,7 +28,7 @@ mod store;
 pub use append::{AppendError, Appended, Group, GroupBuilder, NewRecord, Placed, Target};
 pub use catalog::{QueueKey, TopicId, TopicInfo, TopicNumber};
 pub use options::{Deriver, Facts, FlushMode, RetentionOptions, StoreOptions};
-pub use progress::{Level, Position, Progress, Promise, Watermarks};
+pub use progress::{DispatchListener, Dispatched, Level, Position, Progress, Promise, Watermarks};
 pub use read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
 pub use state::{StateChange, StateKind};

@@ -61,6 +61,24 @@ pub trait Progress: Send + Sync {
     fn progressed(&self);
 }
 
+/// One entry that became visible: a record in one of its queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dispatched {
+    /// The queue.
+    pub queue: crate::catalog::QueueKey,
+    /// The queue's next offset with this entry.
+    pub next_offset: u64,
+    /// The entry's index word.
+    pub index_word: i64,
+}
+
+/// Told what became visible, once per dispatch turn, after readers see it: `Store::offsets` and `Store::read` answer
+/// with these entries already. Called by writer and flush threads: must neither block nor call back into the store.
+pub trait DispatchListener: Send + Sync {
+    /// These entries are visible now, in log order.
+    fn dispatched(&self, entries: &[Dispatched]);
+}
+
 /// A value that may be used once a watermark proves it: the answer to a client waits in here.
 #[must_use = "an answer that is never redeemed is never given"]
 #[derive(Debug)]
@@ -87,6 +105,12 @@ impl<T> Promise<T> {
     /// Turns what is promised into something else that is promised at the same watermark.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Promise<U> {
         Promise { end: self.end, level: self.level, value: f(self.value) }
+    }
+
+    /// The same value for an answer that claims no more than `level`, if that is lower: what a client is told when the
+    /// flush it waited for takes too long.
+    pub fn lowered(self, level: Level) -> Self {
+        Self { level: self.level.min(level), ..self }
     }
 
     /// The end of the append that must be as safe as [`level`](Self::level).

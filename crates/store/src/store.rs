@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::append::{AppendError, Appended, Group, GroupBuilder};
 use crate::catalog::{QueueKey, TopicInfo, TopicNumber};
 use crate::options::{FlushMode, StoreOptions};
-use crate::progress::{Position, Progress, Promise, Watermarks};
+use crate::progress::{DispatchListener, Position, Progress, Promise, Watermarks};
 use crate::read::{Boundary, QueueOffsets, Read, ReadRequest};
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
 use crate::state::StateKind;
@@ -113,6 +113,11 @@ impl Store {
 
     /// Adds someone to tell when a watermark or the health moved.
     pub fn subscribe(&self, _progress: Arc<dyn Progress>) {
+        unimplemented!()
+    }
+
+    /// Adds someone to tell what became visible. For `broker`'s waiters, before the first append.
+    pub fn listen(&self, _listener: Arc<dyn DispatchListener>) {
         unimplemented!()
     }
 
