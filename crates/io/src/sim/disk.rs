@@ -168,6 +168,15 @@ impl SimDisk {
         Ok(state.tree.content(node)?.live().to_vec())
     }
 
+    /// What the device itself holds of `[at, at + len)` of the file that has this name there; `None` when a crash could
+    /// leave no such name, or a shorter file. For the question "was it durable when it was acknowledged?".
+    pub fn durable_bytes(&self, path: &Path, at: u64, len: usize) -> Option<Vec<u8>> {
+        let state = self.state();
+        let content = state.tree.durable_content(path)?;
+        let at = usize::try_from(at).ok()?;
+        content.durable().get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
+    }
+
     /// True when a crash now would change nothing.
     pub fn is_synced(&self) -> bool {
         self.state().tree.is_synced()
@@ -270,7 +279,7 @@ impl State {
     }
 
     fn free(&self) -> u64 {
-        self.faults.capacity.map_or(UNLIMITED, |capacity| capacity.saturating_sub(self.tree.room()))
+        self.faults.capacity.unwrap_or(UNLIMITED).saturating_sub(self.tree.room())
     }
 
     fn damage(&mut self, path: &Path, at: u64, change: impl Fn(u8) -> u8) -> io::Result<()> {

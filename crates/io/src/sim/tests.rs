@@ -293,6 +293,10 @@ fn a_full_disk_takes_what_fits_and_is_free_again_after_a_removal() {
     assert_eq!(disk.space(Path::new("/")).unwrap().free, 0, "an open file keeps its room");
     drop(file);
     assert_eq!(disk.space(Path::new("/")).unwrap().free, 16 * 1024);
+    made(&disk, "/b", &[1; 5000]);
+    disk.set_faults(Faults::default());
+    let space = disk.space(Path::new("/")).unwrap();
+    assert_eq!(space.total - space.free, 8192, "a disk without a capacity counts what is used too");
 }
 
 #[test]
@@ -308,6 +312,20 @@ fn a_misdirected_write_damages_stored_bytes_without_an_error() {
         after[512..].contains(&2) && after[0] == 1
     });
     assert!(damaged.count() > SEEDS as usize / 2);
+}
+
+#[test]
+fn the_durable_side_can_be_asked_apart_from_the_live_one() {
+    let disk = SimDisk::new(1);
+    let path = Path::new("/f");
+    let file = made(&disk, "/f", b"abc");
+    file.sync_data().unwrap();
+    assert_eq!(disk.durable_bytes(path, 0, 3), None, "the name is not durable");
+    disk.sync_dir(Path::new("/")).unwrap();
+    file.write_all_at(b"XYZ", 1).unwrap();
+    assert_eq!(disk.durable_bytes(path, 0, 3).unwrap(), b"abc");
+    assert_eq!(disk.durable_bytes(path, 0, 4), None);
+    assert_eq!(bytes(&disk, "/f").unwrap(), b"aXYZ");
 }
 
 #[test]

@@ -93,6 +93,19 @@ impl Tree {
         Ok(node)
     }
 
+    /// The file that has this path when only what is durable counts.
+    pub(super) fn durable_content(&self, path: &Path) -> Option<&Content> {
+        let mut node = ROOT;
+        for name in names(path).ok()? {
+            let Some(Node::Dir(dir)) = self.nodes.get(&node) else { return None };
+            node = *dir.durable.get(name)?;
+        }
+        match self.nodes.get(&node) {
+            Some(Node::File { content, .. }) => Some(content),
+            _ => None,
+        }
+    }
+
     pub(super) fn dir(&self, node: NodeId) -> io::Result<&Dir> {
         match self.nodes.get(&node) {
             Some(Node::Dir(dir)) => Ok(dir),
