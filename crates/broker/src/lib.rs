@@ -1,1 +1,50 @@
-//! stub
+//! The meaning of the broker, without any protocol's words and without sockets: topics, groups, members, cursors,
+//! queue locks, parked readers, delay levels, retry and dead letters.
+//!
+//! ```text
+//!  edge ── send ──────────► Broker ── Group ──► Store ── dispatch ──► Waiters ── wake ──► edge
+//!  edge ── read, park ────►    │                  ▲
+//!                              └── deliver_due ───┘  (progress and copy: one append)
+//! ```
+//!
+//! Everything is synchronous and safe to call from several threads. A call that appends only appends: whoever called
+//! it ends its turn with [`Store::write_turn`](braid_store::Store::write_turn), and an answer waits in a
+//! [`Promise`](braid_store::Promise). Time comes from the [`Clock`](braid_io::Clock) that the broker was opened with.
+//! Names that belong to a protocol (the retry topic of a group, the delay topic, property names) are a [`Policy`] which
+//! the edge hands down.
+//!
+//! Deliberately absent: sockets, tokio, request codes, and threads other than the one of [`driver`].
+
+mod broker;
+mod codec;
+mod cursor;
+mod delay;
+pub mod driver;
+mod error;
+mod group;
+mod lock;
+mod member;
+mod options;
+mod policy;
+mod produce;
+mod retry;
+mod statistics;
+mod topic;
+mod waiter;
+
+pub use broker::{Broker, Turn};
+pub use cursor::{Cursor, QueueCursor};
+pub use delay::DelayTable;
+pub use error::Error;
+pub use group::GroupConfig;
+pub use member::{
+    Channel, ChannelId, Client, ConsumeFrom, ConsumeType, ConsumerChange, ConsumerRegistration, Delivery,
+    GroupMembers, Member, Notice, Subscription,
+};
+pub use options::BrokerOptions;
+pub use policy::{Policy, PropertyNames};
+pub use produce::{Message, SendRequest, Sent};
+pub use retry::{Resend, SendBack, SentBack};
+pub use statistics::{Meter, Rates, Statistics, Totals};
+pub use topic::{DataVersion, Topic, TopicConfig};
+pub use waiter::{IndexFilter, Park, Ticket, Waiter, Wake};

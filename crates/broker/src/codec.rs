@@ -1,0 +1,1 @@
+//! How state values are written: big endian, lengths before texts.
