@@ -16,6 +16,8 @@
 mod append;
 mod catalog;
 pub mod driver;
+mod index;
+mod keys;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 mod options;
