@@ -1,0 +1,118 @@
+//! The suites of foreign clients: Maven projects below `tests/interop`, run against our binary or against Apache itself.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::cargo::Workspace;
+use crate::counts::Counts;
+use crate::run::{self, Running};
+use crate::stage::{Outcome, Report};
+
+/// The official Java client at its newest and as most of its users have it.
+const CLIENT_VERSIONS: &[&str] = &["5.4.0", "4.9.8"];
+/// What the suites need beside this repository.
+pub(crate) const TOOLS: &[&str] = &["java", "javac", "mvn"];
+/// How to get the tools.
+pub(crate) const INSTALL_TOOLS: &str = "apt-get install openjdk-17-jdk-headless maven";
+
+/// Which broker a suite starts.
+#[derive(Clone)]
+pub(crate) enum Against {
+    Binary(PathBuf),
+    /// Apache's jars are in this directory.
+    Apache(PathBuf),
+}
+
+impl Against {
+    fn property(&self) -> String {
+        match self {
+            Self::Binary(path) => format!("-Dbraidmq.binary={}", path.display()),
+            Self::Apache(lib) => format!("-Dapache.lib={}", lib.display()),
+        }
+    }
+}
+
+/// The JUnit stories, with both client versions at the same time against two brokers.
+pub(crate) fn rocketmq_java(workspace: &Workspace, against: &Against) -> Result<Outcome> {
+    // Compiled one after the other: that is when Maven fetches, and two of them would fetch the same things.
+    for version in CLIENT_VERSIONS {
+        let name = format!("rocketmq-java-{version}");
+        let compile = maven(workspace, "rocketmq-java", &name, &["test-compile", &client(version)]);
+        let compiled = run::run(&mut { compile }, &workspace.log(&name))?;
+        if !compiled.success {
+            return Ok(Outcome::Failed(Counts::one(false), compiled.tail()));
+        }
+    }
+    let mut suites = Vec::new();
+    for version in CLIENT_VERSIONS {
+        let name = format!("rocketmq-java-{version}");
+        let mut test =
+            maven(workspace, "rocketmq-java", &name, &["test", &client(version), &against.property()]);
+        suites.push((*version, run::start(&mut test, &workspace.log(&name))?));
+    }
+    let mut report = Report::default();
+    for (version, suite) in suites {
+        report.add(&format!("client {version}"), finish(suite)?);
+    }
+    Ok(report.outcome())
+}
+
+/// mqadmin's commands compared with what they print against Apache; with `record` that is written anew.
+pub(crate) fn mqadmin(workspace: &Workspace, against: &Against, record: bool) -> Result<Outcome> {
+    let record = format!("-Dmqadmin.record={record}");
+    let mut test = maven(workspace, "mqadmin", "mqadmin", &["test", &against.property(), &record]);
+    finish(run::start(&mut test, &workspace.log("mqadmin"))?)
+}
+
+fn client(version: &str) -> String {
+    format!("-Dclient.version={version}")
+}
+
+fn maven(workspace: &Workspace, project: &str, build: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("mvn");
+    command
+        .current_dir(workspace.root.join("tests/interop").join(project))
+        .args(["--batch-mode", "--no-transfer-progress"])
+        .arg(format!("-Dbuild.dir={}", workspace.target.join("interop").join(build).display()))
+        .args(args);
+    command
+}
+
+fn finish(suite: Running) -> Result<Outcome> {
+    let ended = suite.end()?;
+    let Some(counts) = Counts::of_surefire(&ended.output) else {
+        return Ok(Outcome::Failed(Counts::one(false), ended.tail()));
+    };
+    // The stories print their facts indented by two blanks.
+    let facts = ended.output.lines().filter(|line| line.starts_with("  ") && line.contains(": "));
+    Ok(match ended.success && counts.failed == 0 && counts.passed > 0 {
+        true => Outcome::Passed(counts, facts.map(|line| format!("{line}\n")).collect()),
+        false => Outcome::Failed(counts, ended.tail()),
+    })
+}
+
+/// Runs the suites against Apache's own broker, which proves the suites.
+pub(crate) fn against_apache(record: bool) -> Result<bool> {
+    ensure!(TOOLS.iter().all(run::on_path), "this needs {}: {INSTALL_TOOLS}", TOOLS.join(", "));
+    let workspace = Workspace::load(false)?;
+    let against = Against::Apache(apache_lib(&workspace)?);
+    let mut report = Report::default();
+    report.add("mqadmin", mqadmin(&workspace, &against, record)?);
+    report.add("rocketmq-java", rocketmq_java(&workspace, &against)?);
+    let outcome = report.outcome();
+    println!("{}\n{}", outcome.text(), outcome.counts());
+    Ok(outcome.counts().failed == 0)
+}
+
+/// Copies the jars of Apache's name server and broker to where the suites start them from.
+fn apache_lib(workspace: &Workspace) -> Result<PathBuf> {
+    let lib = workspace.target.join("interop/apache/lib");
+    let goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
+    let output = format!("-DoutputDirectory={}", lib.display());
+    let mut copy = maven(workspace, "apache", "apache", &[goal, "-DincludeScope=runtime", &output]);
+    let copied = run::run(&mut copy, &workspace.log("apache"))?;
+    ensure!(copied.success, "{}", copied.tail());
+    Ok(lib)
+}
