@@ -372,10 +372,10 @@ struct Collected {
 }
 
 impl<'a> Fields<'a> for Collected {
-    fn field(&mut self, name: &'a str, value: Raw<'a>) {
-        match value.to_text() {
-            Ok(value) => self.fields.insert(name.to_owned(), value),
-            Err(error) => self.error = Some(error),
+    fn field(&mut self, name: Raw<'a>, value: Raw<'a>) {
+        match (name.to_text(), value.to_text()) {
+            (Ok(name), Ok(value)) => self.fields.insert(name, value),
+            (Err(error), _) | (_, Err(error)) => self.error = Some(error),
         }
     }
 }
@@ -403,7 +403,7 @@ pub fn peek_code(frame: &Frame) -> Result<i32, DecodeError> {
 pub fn peek_head(frame: &Frame) -> Result<RequestHead, DecodeError> {
     struct Ignored;
     impl<'a> Fields<'a> for Ignored {
-        fn field(&mut self, _: &'a str, _: Raw<'a>) {}
+        fn field(&mut self, _: Raw<'a>, _: Raw<'a>) {}
     }
     Ok(scan::header(frame.serialization, &frame.header, &mut Ignored)?.head)
 }

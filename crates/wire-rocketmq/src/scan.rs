@@ -40,7 +40,7 @@ impl<'a> Raw<'a> {
 
 /// Receives the ext fields of one header in wire order; a field that comes twice is handed over twice and the later one counts.
 pub(crate) trait Fields<'a> {
-    fn field(&mut self, name: &'a str, value: Raw<'a>);
+    fn field(&mut self, name: Raw<'a>, value: Raw<'a>);
 }
 
 /// What a header holds besides ext fields.
@@ -112,9 +112,8 @@ fn ext_fields<'a>(cursor: &mut Cursor<'a>, fields: &mut impl Fields<'a>) -> Resu
         if count > FIELDS_MAX {
             return Err(DecodeError::TooManyFields);
         }
-        // No field of the protocol has a name that needs an escape; one that has can't be asked for and is passed over.
-        if let (Some(value), false) = (cursor.value()?, name.escaped) {
-            fields.field(name.text, value);
+        if let Some(value) = cursor.value()? {
+            fields.field(name, value);
         }
     }
     Ok(())
@@ -379,7 +378,7 @@ fn binary<'a>(header: &'a [u8], fields: &mut impl Fields<'a>) -> Result<Scanned<
         let value = ext.long_text()?;
         // A name or value without a byte is Java's null, and a null field is an absent one.
         if !name.is_empty() && !value.is_empty() {
-            fields.field(name, Raw::plain(value));
+            fields.field(Raw::plain(name), Raw::plain(value));
         }
     }
     Ok(Scanned { head, remark })
@@ -425,8 +424,9 @@ pub(crate) struct Slots<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Fields<'a> for Slots<'a, N> {
-    fn field(&mut self, name: &'a str, value: Raw<'a>) {
-        if let Some(place) = (self.place)(name) {
+    fn field(&mut self, name: Raw<'a>, value: Raw<'a>) {
+        // No known name needs an escape, and nobody writes one in it.
+        if let Some(place) = (self.place)(name.text) {
             self.values[place] = Some(value);
         }
     }
