@@ -31,7 +31,11 @@ fn measure(what: &str, mut once: impl FnMut()) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let json = Frame { serialization: Serialization::Json, header: Bytes::from_static(HEADER.as_bytes()), body: Bytes::new() };
+    let json = Frame {
+        serialization: Serialization::Json,
+        header: Bytes::from_static(HEADER.as_bytes()),
+        body: Bytes::new(),
+    };
     let mut wire = BytesMut::new();
     Command { serialization: Serialization::Rocketmq, ..Command::decode(&json)? }.encode(&mut wire)?;
     let binary = frame::next(&mut wire, &frame::Limits::default())?.ok_or("half a frame")?;

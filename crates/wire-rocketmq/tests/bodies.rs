@@ -1,5 +1,7 @@
 //! Bodies that no recording holds, in the form that Apache's tools and clients read.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use braid_wire_rocketmq::Language;

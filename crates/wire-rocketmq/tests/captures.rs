@@ -1,5 +1,7 @@
 //! Replays frames of official clients: every header and body is read, and what is written back says the same.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use braid_wire_rocketmq::body::{

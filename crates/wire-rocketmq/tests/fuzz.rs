@@ -3,6 +3,8 @@
 //! A plain test with a bounded mutator over the recorded frames. `BRAIDMQ_TEST_SCALE` scales its time: 30 s at 1.0, 0.05 if unset.
 //! `BRAIDMQ_TEST_SEED` replays a seed that a failure printed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Bytes that Apache's broker and its clients exchange, bit for bit.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::net::SocketAddr;

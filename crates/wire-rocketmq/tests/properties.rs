@@ -1,5 +1,7 @@
 //! Whatever is written is read back the same.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use braid_wire_rocketmq::batch::{self, Entry};
