@@ -21,6 +21,8 @@ const SLOW_MS: u64 = 250;
 #[derive(Debug, Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    /// The boot outside which this handle is dead; `None` outlives every boot.
+    boot: Option<u64>,
 }
 
 /// A fault asked for by name, which falls on the next operation that fits.
@@ -91,7 +93,14 @@ impl SimDisk {
             locks: BTreeSet::new(),
             delay_ms: 0,
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), boot: None }
+    }
+
+    /// A handle for one process: dead after the next crash or kill, so that what is left of a killed process can do
+    /// nothing to the disk any more.
+    pub fn process(&self) -> SimDisk {
+        let boot = Some(self.state().boot);
+        Self { state: Arc::clone(&self.state), boot }
     }
 
     /// Cuts the power and starts the machine again: unsynced bytes and names are kept, lost or damaged as drawn, every
@@ -117,9 +126,12 @@ impl SimDisk {
         state.off_at = Some(state.changes + changes);
     }
 
-    /// Takes back a [`power_off_after`](Self::power_off_after) that has not come yet.
+    /// Takes back a [`power_off_after`](Self::power_off_after) that has not come yet; a disk that is off stays off.
     pub fn power_stays_on(&self) {
-        self.state().off_at = None;
+        let mut state = self.state();
+        if !state.is_off() {
+            state.off_at = None;
+        }
     }
 
     /// True when the power went off and neither crash nor kill followed.
@@ -145,6 +157,11 @@ impl SimDisk {
     /// Forgets faults that were asked for and have not fallen yet.
     pub fn disarm(&self) {
         self.state().armed.clear();
+    }
+
+    /// As [`disarm`](Self::disarm), for one kind.
+    pub fn disarm_kind(&self, kind: FaultKind) {
+        self.state().armed.retain(|armed| armed.kind != kind);
     }
 
     /// Flips one bit of the stored byte at `offset`, as a device does that decays. `UnexpectedEof` beyond the end.
@@ -217,6 +234,9 @@ impl SimDisk {
         work: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut state = self.state();
+        if self.boot.is_some_and(|boot| boot != state.boot) {
+            return Err(io::Error::other("the simulated process or machine of this handle ended"));
+        }
         let result = state.begin(op, path).and_then(|()| work(&mut state));
         let outcome = match &result {
             Ok(_) => 0,
@@ -320,13 +340,8 @@ impl Disk for SimDisk {
                 content.set_len(0);
             }
             state.tree.opened(node);
-            let file = SimFile {
-                disk: self.clone(),
-                path: path.to_owned(),
-                node,
-                boot: state.boot,
-                writes: mode != OpenMode::Read,
-            };
+            let disk = SimDisk { boot: Some(state.boot), ..self.clone() };
+            let file = SimFile { disk, path: path.to_owned(), node, writes: mode != OpenMode::Read };
             Ok(Arc::new(file) as Arc<dyn File>)
         })
     }
@@ -386,19 +401,19 @@ impl Disk for SimDisk {
                 tree.content(node)?.write(b"lock", 0, rng);
             }
             state.locks.insert(path.to_owned());
-            let lock = SimLock { disk: self.clone(), path: path.to_owned(), boot: state.boot };
+            let disk = SimDisk { boot: Some(state.boot), ..self.clone() };
+            let lock = SimLock { disk, path: path.to_owned() };
             Ok(Box::new(lock) as Box<dyn DirLock>)
         })
     }
 }
 
-/// An open file of one boot.
+/// An open file; its disk handle is of the boot that opened it.
 #[derive(Debug)]
 struct SimFile {
     disk: SimDisk,
     path: PathBuf,
     node: NodeId,
-    boot: u64,
     writes: bool,
 }
 
@@ -410,11 +425,6 @@ impl SimFile {
         work: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
         self.disk.run(op, &self.path, detail, |state| {
-            if state.boot != self.boot {
-                return Err(io::Error::other(
-                    "the handle is of before the simulated machine or process ended",
-                ));
-            }
             if op.changes() && !self.writes {
                 return Err(io::Error::from_raw_os_error(libc::EBADF));
             }
@@ -521,7 +531,7 @@ impl File for SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let mut state = self.disk.state();
-        if state.boot == self.boot {
+        if self.disk.boot == Some(state.boot) {
             state.tree.closed(self.node);
         }
     }
@@ -531,7 +541,6 @@ impl Drop for SimFile {
 struct SimLock {
     disk: SimDisk,
     path: PathBuf,
-    boot: u64,
 }
 
 impl DirLock for SimLock {}
@@ -539,7 +548,7 @@ impl DirLock for SimLock {}
 impl Drop for SimLock {
     fn drop(&mut self) {
         let mut state = self.disk.state();
-        if state.boot == self.boot {
+        if self.disk.boot == Some(state.boot) {
             state.locks.remove(&self.path);
         }
     }

@@ -198,11 +198,13 @@ fn a_killed_process_loses_nothing_that_it_wrote() {
     for seed in 0..20 {
         let disk = SimDisk::new(seed);
         let file = made(&disk, "/f", &[5; 2000]);
-        let lock = disk.lock(Path::new("/lock")).unwrap();
+        let process = disk.process();
+        let lock = process.lock(Path::new("/lock")).unwrap();
         assert_eq!(disk.lock(Path::new("/lock")).err().unwrap().kind(), ErrorKind::WouldBlock);
         disk.kill();
         assert_eq!(bytes(&disk, "/f").unwrap(), [5; 2000]);
         assert!(file.write_at(b"x", 0).is_err(), "a handle outlived its process");
+        assert!(process.list(Path::new("/")).is_err(), "a process outlived itself");
         let again = disk.lock(Path::new("/lock")).unwrap();
         drop(lock);
         assert!(disk.lock(Path::new("/lock")).is_err(), "a dead process gave a lock of the new one back");
