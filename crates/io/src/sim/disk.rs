@@ -185,6 +185,15 @@ impl SimDisk {
         Ok(state.tree.content(node)?.live().to_vec())
     }
 
+    /// What readers see of `[at, at + len)` of a file; `None` when it is not there. No fault falls on this.
+    pub fn live_bytes(&self, path: &Path, at: u64, len: usize) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        let node = state.tree.find(path).ok()?;
+        let at = usize::try_from(at).ok()?;
+        let content = state.tree.content(node).ok()?;
+        content.live().get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
+    }
+
     /// What the device itself holds of `[at, at + len)` of the file that has this name there; `None` when a crash could
     /// leave no such name, or a shorter file. For the question "was it durable when it was acknowledged?".
     pub fn durable_bytes(&self, path: &Path, at: u64, len: usize) -> Option<Vec<u8>> {

@@ -327,6 +327,8 @@ fn the_durable_side_can_be_asked_apart_from_the_live_one() {
     file.write_all_at(b"XYZ", 1).unwrap();
     assert_eq!(disk.durable_bytes(path, 0, 3).unwrap(), b"abc");
     assert_eq!(disk.durable_bytes(path, 0, 4), None);
+    assert_eq!(disk.live_bytes(path, 1, 3).unwrap(), b"XYZ");
+    assert_eq!(disk.live_bytes(path, 1, 4), None);
     assert_eq!(bytes(&disk, "/f").unwrap(), b"aXYZ");
 }
 
