@@ -10,7 +10,7 @@ use braid_store::{
 };
 
 use super::oracle::{read, request};
-use super::world::{DIR, End, World, row_name};
+use super::world::{DIR, End, World, nothing_new, row_name};
 
 /// Bytes of one superblock slot.
 const SLOT_BYTES: u64 = 4096;
@@ -133,7 +133,9 @@ fn judge(world: &mut World, store: &Store, report: &RecoveryReport) -> bool {
     let health = store.health();
     assert_eq!(matches!(health, Health::ReadOnly(_)), read_only, "{health:?} with {report:?}");
     if read_only {
-        let refused = store.group(GroupBuilder::new()).and_then(|group| store.append(group));
+        let mut builder = GroupBuilder::new();
+        builder.state(&[nothing_new()]);
+        let refused = store.group(builder).and_then(|group| store.append(group));
         assert!(matches!(refused, Err(AppendError::Closed(_))), "a damaged log took {refused:?}");
         assert!(store.create_topic("new", b"").is_err(), "a damaged log took a topic");
     }
@@ -166,6 +168,7 @@ fn judge(world: &mut World, store: &Store, report: &RecoveryReport) -> bool {
 
 /// Lets one sector of what is flushed now land elsewhere, and goes on.
 fn misdirect(world: &mut World) {
+    world.ensure_topics();
     for _ in 0..20 {
         let message = world.message();
         world.append(vec![message], Vec::new());

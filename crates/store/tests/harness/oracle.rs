@@ -116,6 +116,8 @@ pub struct Oracle {
     pub model: Model,
     /// Events that readers see whatever the watermark says: those that the last recovery found.
     recovered: usize,
+    /// Events that were visible when it was asked last.
+    told: usize,
     /// First position of the log when it was last looked at.
     pub start: u64,
     /// Store time of the last record.
@@ -175,6 +177,20 @@ impl Oracle {
         self.recovered.max(self.events.partition_point(|event| event.end <= dispatched))
     }
 
+    /// Queue, next offset and index word of every entry that became visible since this was asked last.
+    pub fn newly_visible(&mut self, store: &Store) -> Vec<(QueueKey, u64, i64)> {
+        let visible = self.visible(store);
+        let new = std::mem::replace(&mut self.told, visible)..visible;
+        let records = new.flat_map(|event| self.records_of(event));
+        let entries = records.flat_map(|record| {
+            let told = |&(queue, first, count): &(QueueKey, u64, u32)| {
+                (queue, first + u64::from(count), record.word)
+            };
+            record.targets.iter().map(told)
+        });
+        entries.collect()
+    }
+
     /// Cuts the list to what a recovered store says it has, after checking that all that was claimed at `level` (or
     /// safer) is among it.
     pub fn recover(&mut self, store: &Store, level: Level) {
@@ -193,6 +209,7 @@ impl Oracle {
         }
         self.events.truncate(left);
         self.recovered = left;
+        self.told = left;
         self.start = start.0;
         let dead = std::mem::take(&mut self.dead);
         self.model = Model::default();

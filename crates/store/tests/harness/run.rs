@@ -76,7 +76,7 @@ pub fn run_seed(seed: u64) -> Result<Outcome, Failure> {
 /// damage in the end.
 fn live(world: &mut World) {
     world.open(End::Kill);
-    make_topics(world);
+    world.ensure_topics();
     let steps = STEPS.0 + world.rng.below(STEPS.1);
     let ends = [End::Crash, End::Kill, End::Crash, End::Close, End::Crash, End::Crash];
     for (run, end) in ends.into_iter().enumerate() {
@@ -98,7 +98,7 @@ fn live(world: &mut World) {
         } else {
             world.restart(end);
         }
-        make_topics(world);
+        world.ensure_topics();
     }
     end_in_damage(world);
     let tally = &world.tally;
@@ -106,30 +106,17 @@ fn live(world: &mut World) {
     assert!(tally.rolls >= 1 && tally.cuts >= 1 && tally.deletions >= 1, "{tally:?}");
 }
 
-fn make_topics(world: &mut World) {
-    for _ in 0..200 {
-        if world.oracle.model.topics.len() >= 2 {
-            return;
-        }
-        let before = world.log_file();
-        world.create_topic();
-        world.write_turn();
-        world.flush_turn();
-        world.after_step(before);
-    }
-    panic!("no topic can be made");
-}
-
 fn delete_and_make_again(world: &mut World) {
     let deletions = world.tally.deletions;
     while world.tally.deletions == deletions {
-        make_topics(world);
+        world.ensure_topics();
         let before = world.log_file();
         world.delete_topic();
+        world.housekeeping();
         world.after_step(before);
     }
     for _ in 0..10 {
-        make_topics(world);
+        world.ensure_topics();
         world.step();
     }
 }
@@ -137,10 +124,7 @@ fn delete_and_make_again(world: &mut World) {
 fn cut(world: &mut World) {
     let cuts = world.tally.cuts;
     while world.tally.cuts == cuts {
-        make_topics(world);
-        world.force_cut();
-        let before = world.log_file();
-        world.after_step(before);
+        world.try_cut();
     }
 }
 
