@@ -46,7 +46,7 @@ enum Weather {
     StaleRuns,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,

@@ -80,8 +80,19 @@ impl Op {
 impl SimDisk {
     /// An empty disk; `seed` decides all that it will do.
     pub fn new(seed: u64) -> Self {
+        Self::with_tree(seed, Tree::new())
+    }
+
+    /// Another disk with a copy of all that is here, synced and not, and nobody who uses it.
+    pub fn copy(&self, seed: u64) -> Self {
+        let copy = Self::with_tree(seed, self.state().tree.clone());
+        copy.kill();
+        copy
+    }
+
+    fn with_tree(seed: u64, tree: Tree) -> Self {
         let state = State {
-            tree: Tree::new(),
+            tree,
             rng: Rng::new(seed),
             faults: Faults::default(),
             armed: Vec::new(),

@@ -333,6 +333,18 @@ fn the_durable_side_can_be_asked_apart_from_the_live_one() {
 }
 
 #[test]
+fn a_copy_is_a_disk_of_its_own() {
+    let disk = SimDisk::new(1);
+    let file = durable(&disk, "/f", b"abc");
+    file.write_all_at(b"X", 0).unwrap();
+    let copy = disk.copy(2);
+    assert_eq!(bytes(&copy, "/f").unwrap(), b"Xbc");
+    assert_eq!(copy.durable_bytes(Path::new("/f"), 0, 3).unwrap(), b"abc");
+    copy.remove_file(Path::new("/f")).unwrap();
+    assert_eq!(bytes(&disk, "/f").unwrap(), b"Xbc");
+}
+
+#[test]
 fn rot_flips_one_bit_for_readers_and_on_the_device() {
     let disk = SimDisk::new(1);
     durable(&disk, "/f", &[0; 1000]);

@@ -24,14 +24,14 @@ enum DirOp {
     Rename { from: String, to: String, node: NodeId },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Pending {
     op: DirOp,
     /// The halves of a rename between two directories have one number: the journal holds both or none.
     pair: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Dir {
     live: BTreeMap<String, NodeId>,
     durable: BTreeMap<String, NodeId>,
@@ -62,14 +62,14 @@ impl Dir {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Node {
     File { content: Content, opens: u64 },
     Dir(Dir),
 }
 
 /// All names and files of a disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tree {
     nodes: BTreeMap<NodeId, Node>,
     next: NodeId,
