@@ -1,23 +1,69 @@
-//! The handle that edges hold.
+//! The handle that edges hold: what it consists of, how it is opened, and its turn.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
 
 use braid_io::Clock;
-use braid_store::{Level, Store};
+use braid_store::{
+    Appended, FlushMode, GroupBuilder, Health, Level, Promise, QueueKey, StateChange, Store, TopicNumber,
+};
 
+use crate::codec::{CURSOR, DELAY_PROGRESS, GROUP};
+use crate::cursor::Cursors;
+use crate::delay::DelayQueues;
 use crate::error::Error;
+use crate::group::Groups;
+use crate::lock::QueueLocks;
+use crate::member::Members;
 use crate::options::BrokerOptions;
 use crate::policy::Policy;
+use crate::statistics::{SAMPLE_MS, Statistics};
+use crate::sync::{News, lock};
+use crate::topic::{TopicConfig, Topics};
+use crate::waiter::Waiters;
+
+/// Milliseconds between two looks for members and locks that are too old.
+const EXPIRE_MS: u64 = 1_000;
+/// Milliseconds after which a delivery that failed is tried again.
+const RETRY_MS: u64 = 100;
+/// Milliseconds between two complaints about the same trouble.
+const COMPLAIN_MS: u64 = 10_000;
+/// Changes in one state record when cursors are corrected at the start.
+const CORRECTIONS_PER_RECORD: usize = 200;
 
 /// The broker of one shard. Edges share it in an `Arc`.
 pub struct Broker {
-    store: Store,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: BrokerOptions,
+    pub(crate) policy: Policy,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) members: Members,
+    pub(crate) cursors: Cursors,
+    pub(crate) locks: QueueLocks,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) delay: DelayQueues,
+    pub(crate) statistics: Statistics,
+    /// Counts choices of a queue.
+    pub(crate) turns: AtomicU32,
+    news: Arc<News>,
+    house: Mutex<House>,
+}
+
+/// When the next work of each kind is due, in monotonic milliseconds.
+#[derive(Debug, Default)]
+struct House {
+    cursors_ms: u64,
+    expire_ms: u64,
+    sample_ms: u64,
+    complain_ms: u64,
 }
 
 /// What a [`Broker::turn`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// True when something was appended: the store's turn must follow.
+    /// True when something was appended meanwhile: the store's turn must follow.
     pub appended: bool,
     /// Milliseconds after which the next turn wants to be made, unless [`Broker::wait_for_news`] returns earlier.
     pub next_in_ms: u64,
@@ -26,18 +72,65 @@ pub struct Turn {
 impl Broker {
     /// Opens the broker on a store: loads topics, groups, cursors and the progress of delayed messages, sets back
     /// cursors that lie above their queue's next offset (and logs them), makes the topics and groups that the policy
-    /// names, and listens to dispatch.
+    /// names, and listens to dispatch. The store must not be dispatching meanwhile: open before its driver starts.
     ///
     /// # Errors
-    /// `State` when stored state cannot be understood, or why system topics could not be made. A store that is
-    /// read-only opens without making them.
+    /// `State` when stored state cannot be understood, or why system topics could not be made. A store that does not
+    /// take writes opens without making them.
     pub fn open(
-        _store: Store,
-        _clock: Arc<dyn Clock>,
-        _options: BrokerOptions,
-        _policy: Policy,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        options: BrokerOptions,
+        policy: Policy,
     ) -> Result<Arc<Self>, Error> {
-        unimplemented!()
+        let now_ms = clock.wall_ms();
+        let topics = Topics::load(store.topics(), now_ms)?;
+        let groups = Groups::load(store.state(GROUP), now_ms)?;
+        let numbers: Vec<TopicNumber> = store.topics().iter().map(|topic| topic.number).collect();
+        let next_offset = |queue: QueueKey| {
+            let exists = numbers.contains(&queue.topic);
+            exists.then(|| store.offsets(queue).map_or(0, |offsets| offsets.max))
+        };
+        let (cursors, corrections) = Cursors::load(store.state(CURSOR), next_offset)?;
+        let delay_topic = store.topic(&policy.delay_topic).map(|topic| topic.number);
+        let delay = DelayQueues::load(store.state(DELAY_PROGRESS), delay_topic)?;
+        let news = Arc::<News>::default();
+        let waiters =
+            Arc::new(Waiters::new(options.waiters_per_queue_max, options.waiters_max, Arc::clone(&news)));
+        store.listen(Arc::clone(&waiters) as _);
+        let broker = Arc::new(Self {
+            store,
+            clock,
+            options,
+            policy,
+            topics,
+            groups,
+            members: Members::default(),
+            cursors,
+            locks: QueueLocks::default(),
+            waiters,
+            delay,
+            statistics: Statistics::default(),
+            turns: AtomicU32::new(0),
+            news,
+            house: Mutex::default(),
+        });
+        match broker.store.health() {
+            Health::Serving => {
+                for changes in corrections.chunks(CORRECTIONS_PER_RECORD) {
+                    broker.append_state(changes)?;
+                }
+                broker.make_system_entries()?;
+            }
+            health => {
+                tracing::warn!(?health, "the store takes no writes: system topics are not looked after")
+            }
+        }
+        if let Some(topic) = broker.topic(&broker.policy.delay_topic) {
+            // Nobody else sets it, so that a second value is not refused.
+            let _ = broker.waiters.delay_topic.set(topic.number);
+        }
+        Ok(broker)
     }
 
     /// The store, for reading and for ending a turn.
@@ -47,37 +140,124 @@ impl Broker {
 
     /// The clock that all times come from.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        unimplemented!()
+        &self.clock
     }
 
     /// The policy that the edge handed down.
     pub fn policy(&self) -> &Policy {
-        unimplemented!()
+        &self.policy
     }
 
     /// The options in force.
     pub fn options(&self) -> &BrokerOptions {
-        unimplemented!()
+        &self.options
     }
 
     /// The level at which state changes and sends that wait are acknowledged: `Flushed` in sync mode, else `Written`.
     pub fn level(&self) -> Level {
-        unimplemented!()
+        match self.store.flush_mode() {
+            FlushMode::Sync => Level::Flushed,
+            FlushMode::Async => Level::Written,
+        }
     }
 
     /// One round of everything that happens without a request: deliver what is due, wake readers whose deadline has
     /// passed, write changed cursors, expire members and locks, take samples. For [`driver`](crate::driver) and tests.
     pub fn turn(&self) -> Turn {
-        unimplemented!()
+        let before = self.store.watermarks().appended();
+        self.news.begin_turn();
+        let now_ms = self.clock.monotonic_ms();
+        let house_in_ms = self.keep_house(now_ms);
+        let wall_ms = self.clock.wall_ms();
+        let delivery_in_ms = match self.deliver_due(wall_ms) {
+            Ok(next_ms) => next_ms.map(|next_ms| next_ms.saturating_sub(wall_ms).max(0) as u64),
+            Err(error) => {
+                self.complain(now_ms, "delayed messages could not be delivered", &error);
+                Some(RETRY_MS)
+            }
+        };
+        let deadline_in_ms = self.expire_waiters().map(|next_ms| next_ms.saturating_sub(now_ms));
+        let next_in_ms = [delivery_in_ms, deadline_in_ms].into_iter().flatten().fold(house_in_ms, u64::min);
+        self.news.planned(now_ms.saturating_add(next_in_ms));
+        Turn { appended: self.store.watermarks().appended() != before, next_in_ms }
     }
 
     /// Waits until a turn is wanted earlier than the last one said, or until `ms` have passed.
-    pub fn wait_for_news(&self, _ms: u64) {
-        unimplemented!()
+    pub fn wait_for_news(&self, ms: u64) {
+        self.news.wait(ms);
     }
 
-    /// Begins to stop: parked readers are woken with [`Wake::Stopping`](crate::Wake) and nobody parks any more.
-    pub fn stop_parking(&self) {
-        unimplemented!()
+    /// Ends a wait for news.
+    pub(crate) fn ring(&self) {
+        self.news.ring();
+    }
+
+    /// Appends state changes alone.
+    pub(crate) fn append_state(&self, changes: &[StateChange]) -> Result<Appended, Error> {
+        let mut builder = GroupBuilder::new();
+        builder.state(changes);
+        self.append(builder)
+    }
+
+    pub(crate) fn append(&self, builder: GroupBuilder) -> Result<Appended, Error> {
+        Ok(self.store.append(self.store.group(builder)?)?)
+    }
+
+    /// An answer for which nothing had to be appended, but which is no truer than what is appended by now.
+    pub(crate) fn promise_of_all_appended<T>(&self, value: T) -> Promise<T> {
+        let end = self.store.watermarks().appended();
+        Appended { end, records: Vec::new() }.promise(self.level(), value)
+    }
+
+    /// Does what is due by now; gives the milliseconds until the next work.
+    fn keep_house(&self, now_ms: u64) -> u64 {
+        let mut house = lock(&self.house);
+        if now_ms >= house.cursors_ms {
+            house.cursors_ms = now_ms + self.options.cursor_flush_ms;
+            if let Err(error) = self.flush_cursors() {
+                Self::complain_in(&mut house, now_ms, "cursors could not be written", &error);
+            }
+        }
+        if now_ms >= house.expire_ms {
+            house.expire_ms = now_ms + EXPIRE_MS;
+            self.expire_members();
+            self.locks.expire(now_ms);
+        }
+        if now_ms >= house.sample_ms {
+            house.sample_ms = now_ms + SAMPLE_MS;
+            self.sample(now_ms);
+        }
+        [house.cursors_ms, house.expire_ms, house.sample_ms].into_iter().fold(u64::MAX, u64::min) - now_ms
+    }
+
+    fn complain(&self, now_ms: u64, what: &str, error: &Error) {
+        Self::complain_in(&mut lock(&self.house), now_ms, what, error);
+    }
+
+    /// Logs trouble that comes back with every turn, once in a while.
+    fn complain_in(house: &mut House, now_ms: u64, what: &str, error: &Error) {
+        if now_ms >= house.complain_ms {
+            house.complain_ms = now_ms + COMPLAIN_MS;
+            tracing::warn!(%error, "{what}");
+        }
+    }
+
+    /// Makes the topics and groups that the policy names and that are missing, and gives the delay topic a queue for
+    /// each level.
+    fn make_system_entries(&self) -> Result<(), Error> {
+        for topic in &self.policy.system_topics {
+            self.ensure_topic(topic.clone())?;
+        }
+        let levels = self.options.delay.levels();
+        let delay_topic = self.ensure_topic(TopicConfig::new(&self.policy.delay_topic, levels))?;
+        if delay_topic.config.queues() < levels {
+            let more =
+                TopicConfig { read_queues: levels, write_queues: levels, ..delay_topic.config.clone() };
+            drop(self.put_topic(more)?);
+        }
+        for group in &self.policy.system_groups {
+            self.ensure_group(group.clone())?;
+        }
+        Ok(())
     }
 }

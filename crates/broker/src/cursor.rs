@@ -1,12 +1,26 @@
 //! Cursors: how far each group has come in each queue.
+//!
+//! A cursor is kept under the topic's number, so those of a deleted topic are dead when its name is used again. State
+//! records of one group's cursors stand in the log in the order in which memory changed: they are appended while the
+//! group's cursors are locked, which costs an append section and never a disk.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, RwLock};
 
-use braid_store::{Promise, QueueKey};
+use braid_store::{Promise, QueueKey, StateChange, TopicNumber};
 
 use crate::broker::Broker;
+use crate::codec::{CURSOR, KEY_BYTES_MAX, Reader, Writer};
 use crate::error::Error;
+use crate::group::GROUP_BYTES_MAX;
+use crate::sync::{lock, read, write};
 use crate::topic::Topic;
+
+const CURSOR_VERSION: u8 = 1;
+const RESET: u8 = 1;
+
+/// Most bytes of cursors in one state record.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
 
 /// A group's place in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +42,159 @@ pub struct QueueCursor {
     pub offset: u64,
 }
 
+/// All groups' cursors. A group that has none any more keeps its empty place: a commit that found it a moment ago must
+/// not be lost. Their number is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Cursors {
+    groups: RwLock<HashMap<String, Arc<GroupCursors>>>,
+    /// Held by whoever locks more than one group.
+    flush: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct GroupCursors {
+    group: String,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    by_queue: BTreeMap<QueueKey, Place>,
+    /// Queues whose cursor changed since it was last appended.
+    changed: Vec<QueueKey>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    cursor: Cursor,
+    changed: bool,
+}
+
+impl Places {
+    /// Sets a cursor that is to be appended later.
+    fn mark(&mut self, queue: QueueKey, cursor: Cursor) {
+        let before = self.by_queue.insert(queue, Place { cursor, changed: true });
+        if before.is_none_or(|before| !before.changed) {
+            self.changed.push(queue);
+        }
+    }
+
+    /// Sets a cursor whose record is appended.
+    fn set_appended(&mut self, queue: QueueKey, cursor: Cursor) {
+        // A queue that is still listed as changed is passed over by the flush.
+        self.by_queue.insert(queue, Place { cursor, changed: false });
+        self.changed.retain(|&other| other != queue);
+    }
+}
+
+fn key(group: &str, queue: QueueKey) -> Vec<u8> {
+    Writer::default().u32(queue.topic.0).u32(queue.queue_id).raw(group.as_bytes()).finish()
+}
+
+fn parse_key(key: &[u8]) -> Result<(String, QueueKey), String> {
+    let mut reader = Reader::new(key);
+    let queue = QueueKey { topic: TopicNumber(reader.u32()?), queue_id: reader.u32()? };
+    Ok((reader.rest_as_text()?, queue))
+}
+
+fn value(cursor: Cursor) -> Vec<u8> {
+    let flags = if cursor.reset { RESET } else { 0 };
+    Writer::default().u8(CURSOR_VERSION).u8(flags).u64(cursor.offset).finish()
+}
+
+fn parse_value(value: &[u8]) -> Result<Cursor, String> {
+    let mut reader = Reader::new(value);
+    reader.version(CURSOR_VERSION)?;
+    let flags = reader.u8()?;
+    let cursor = Cursor { offset: reader.u64()?, reset: flags & RESET != 0 };
+    reader.end()?;
+    Ok(cursor)
+}
+
+fn set(group: &str, queue: QueueKey, cursor: Cursor) -> StateChange {
+    StateChange { kind: CURSOR, key: key(group, queue), value: Some(value(cursor)) }
+}
+
+fn removed(group: &str, queue: QueueKey) -> StateChange {
+    StateChange { kind: CURSOR, key: key(group, queue), value: None }
+}
+
+/// About what a change takes in a state record.
+fn bytes_of(change: &StateChange) -> usize {
+    8 + change.key.len() + change.value.as_ref().map_or(0, Vec::len)
+}
+
+impl Cursors {
+    /// Takes over what was kept as state. `next_offset` gives a queue's next offset, or `None` when its topic is gone.
+    /// Gives also the changes that make the state agree: cursors of topics that are gone are removed, those above their
+    /// queue's next offset are set back.
+    pub(crate) fn load(
+        entries: Vec<(Vec<u8>, Vec<u8>)>,
+        next_offset: impl Fn(QueueKey) -> Option<u64>,
+    ) -> Result<(Self, Vec<StateChange>), Error> {
+        let cursors = Self::default();
+        let mut corrections = Vec::new();
+        for (key, value) in entries {
+            let bad = |reason| Error::State { what: format!("cursor {key:02x?}"), reason };
+            let (group, queue) = parse_key(&key).map_err(bad)?;
+            let mut cursor = parse_value(&value).map_err(bad)?;
+            match next_offset(queue) {
+                None => {
+                    corrections.push(removed(&group, queue));
+                    continue;
+                }
+                Some(next) if cursor.offset > next => {
+                    let (topic, queue_id, was) = (queue.topic.0, queue.queue_id, cursor.offset);
+                    tracing::warn!(
+                        group,
+                        topic,
+                        queue_id,
+                        was,
+                        now = next,
+                        "set back a cursor above its queue's end"
+                    );
+                    cursor.offset = next;
+                    corrections.push(set(&group, queue, cursor));
+                }
+                Some(_) => {}
+            }
+            let places = cursors.of_or_new(&group, usize::MAX)?;
+            lock(&places.places).by_queue.insert(queue, Place { cursor, changed: false });
+        }
+        Ok((cursors, corrections))
+    }
+
+    fn of(&self, group: &str) -> Option<Arc<GroupCursors>> {
+        read(&self.groups).get(group).cloned()
+    }
+
+    fn of_or_new(&self, group: &str, groups_max: usize) -> Result<Arc<GroupCursors>, Error> {
+        if let Some(cursors) = self.of(group) {
+            return Ok(cursors);
+        }
+        if group.is_empty() || group.len() > GROUP_BYTES_MAX.min(KEY_BYTES_MAX - 8) {
+            return Err(Error::Invalid(format!("a group's name has 1 to {GROUP_BYTES_MAX} bytes")));
+        }
+        let mut groups = write(&self.groups);
+        if !groups.contains_key(group) && groups.len() >= groups_max {
+            return Err(Error::Limit { what: "groups with cursors", max: groups_max });
+        }
+        let new = || Arc::new(GroupCursors { group: group.to_owned(), places: Mutex::default() });
+        Ok(Arc::clone(groups.entry(group.to_owned()).or_insert_with(new)))
+    }
+
+    fn all(&self) -> Vec<Arc<GroupCursors>> {
+        read(&self.groups).values().cloned().collect()
+    }
+
+    /// Groups that have a cursor on a topic.
+    pub(crate) fn groups_on(&self, topic: TopicNumber) -> Vec<String> {
+        let has =
+            |group: &GroupCursors| lock(&group.places).by_queue.keys().any(|queue| queue.topic == topic);
+        self.all().iter().filter(|group| has(group)).map(|group| group.group.clone()).collect()
+    }
+}
+
 impl Broker {
     /// Sets a group's cursor. With `durable` its record is appended now and the promise comes due when it is as safe as
     /// the store's mode says; otherwise the cursor is marked, and written with others within
@@ -37,57 +204,130 @@ impl Broker {
     /// (see [`reset_cursor`](Self::reset_cursor)); the promise is `None` then too.
     ///
     /// # Errors
-    /// `NoTopic`, or (durable only) why nothing could be appended; the cursor is unchanged then.
+    /// `NoTopic`, `Limit`, `Invalid`, or (durable only) why nothing could be appended; the cursor is unchanged then.
     pub fn commit(
         &self,
-        _group: &str,
-        _queue: QueueKey,
-        _offset: u64,
-        _durable: bool,
+        group: &str,
+        queue: QueueKey,
+        offset: u64,
+        durable: bool,
     ) -> Result<Option<Promise<()>>, Error> {
-        unimplemented!()
+        self.check_cursor_queue(queue)?;
+        let cursors = self.cursors.of_or_new(group, self.options.groups_max)?;
+        let mut places = lock(&cursors.places);
+        if places.by_queue.get(&queue).is_some_and(|place| place.cursor.reset) {
+            return Ok(None);
+        }
+        let cursor = Cursor { offset, reset: false };
+        if durable {
+            let appended = self.append_state(&[set(group, queue, cursor)])?;
+            places.set_appended(queue, cursor);
+            return Ok(Some(appended.promise(self.level(), ())));
+        }
+        if places.by_queue.get(&queue).is_none_or(|place| place.cursor != cursor) {
+            places.mark(queue, cursor);
+        }
+        Ok(None)
     }
 
     /// A group's cursor in a queue.
-    pub fn cursor(&self, _group: &str, _queue: QueueKey) -> Option<u64> {
-        unimplemented!()
+    pub fn cursor(&self, group: &str, queue: QueueKey) -> Option<u64> {
+        self.place(group, queue).map(|cursor| cursor.offset)
     }
 
     /// Sets a group's cursor from outside: durable, and the group's next read is answered with the new place
     /// ([`take_reset`](Self::take_reset)); commits are ignored until then.
     ///
     /// # Errors
-    /// `NoTopic`, or why nothing could be appended.
-    pub fn reset_cursor(&self, _group: &str, _queue: QueueKey, _offset: u64) -> Result<Promise<()>, Error> {
-        unimplemented!()
+    /// `NoTopic`, `Limit`, `Invalid`, or why nothing could be appended.
+    pub fn reset_cursor(&self, group: &str, queue: QueueKey, offset: u64) -> Result<Promise<()>, Error> {
+        self.check_cursor_queue(queue)?;
+        let cursors = self.cursors.of_or_new(group, self.options.groups_max)?;
+        let mut places = lock(&cursors.places);
+        let cursor = Cursor { offset, reset: true };
+        let appended = self.append_state(&[set(group, queue, cursor)])?;
+        places.set_appended(queue, cursor);
+        Ok(appended.promise(self.level(), ()))
     }
 
     /// True while a reset waits for the group's reader.
-    pub fn has_reset(&self, _group: &str, _queue: QueueKey) -> bool {
-        unimplemented!()
+    pub fn has_reset(&self, group: &str, queue: QueueKey) -> bool {
+        self.place(group, queue).is_some_and(|cursor| cursor.reset)
     }
 
     /// The place to which the cursor was reset, given once: to be asked at the start of every read.
-    pub fn take_reset(&self, _group: &str, _queue: QueueKey) -> Option<u64> {
-        unimplemented!()
+    pub fn take_reset(&self, group: &str, queue: QueueKey) -> Option<u64> {
+        let cursors = self.cursors.of(group)?;
+        let mut places = lock(&cursors.places);
+        let cursor = places.by_queue.get(&queue)?.cursor;
+        if !cursor.reset {
+            return None;
+        }
+        // A crash before this is written tells the reader once more, which is harmless.
+        places.mark(queue, Cursor { reset: false, ..cursor });
+        Some(cursor.offset)
     }
 
-    /// All cursors of a group on topics that exist, by topic and queue.
-    pub fn cursors_of(&self, _group: &str) -> Vec<QueueCursor> {
-        unimplemented!()
+    /// All cursors of a group on topics that exist, by topic number and queue.
+    pub fn cursors_of(&self, group: &str) -> Vec<QueueCursor> {
+        let Some(cursors) = self.cursors.of(group) else { return Vec::new() };
+        let places = lock(&cursors.places);
+        places
+            .by_queue
+            .iter()
+            .filter_map(|(queue, place)| {
+                let topic = self.topic_numbered(queue.topic)?;
+                Some(QueueCursor { topic, queue_id: queue.queue_id, offset: place.cursor.offset })
+            })
+            .collect()
     }
 
     /// Groups that have a cursor, by name; they need not be configured.
     pub fn groups_with_cursors(&self) -> Vec<String> {
-        unimplemented!()
+        let has = |group: &&Arc<GroupCursors>| !lock(&group.places).by_queue.is_empty();
+        let mut groups: Vec<_> =
+            self.cursors.all().iter().filter(has).map(|group| group.group.clone()).collect();
+        groups.sort_unstable();
+        groups
     }
 
-    /// Forgets a group's cursors, or only those on one topic.
+    /// Forgets a group's cursors, or only those on one topic; `None` when there were none.
     ///
     /// # Errors
-    /// Why nothing could be appended; the cursors are unchanged then.
-    pub fn delete_cursors(&self, _group: &str, _topic: Option<&Topic>) -> Result<Option<Promise<()>>, Error> {
-        unimplemented!()
+    /// Why nothing could be appended; cursors that are not removed yet stay then.
+    pub fn delete_cursors(&self, group: &str, topic: Option<&Topic>) -> Result<Option<Promise<()>>, Error> {
+        self.delete_cursors_numbered(group, topic.map(|topic| topic.number))
+    }
+
+    fn delete_cursors_numbered(
+        &self,
+        group: &str,
+        topic: Option<TopicNumber>,
+    ) -> Result<Option<Promise<()>>, Error> {
+        let Some(cursors) = self.cursors.of(group) else { return Ok(None) };
+        let mut places = lock(&cursors.places);
+        let meant = |queue: &&QueueKey| topic.is_none_or(|topic| queue.topic == topic);
+        let queues: Vec<QueueKey> = places.by_queue.keys().filter(meant).copied().collect();
+        let mut promise = None;
+        for queues in queues.chunks(RECORD_BYTES_MAX / (16 + GROUP_BYTES_MAX)) {
+            let changes: Vec<_> = queues.iter().map(|&queue| removed(group, queue)).collect();
+            let appended = self.append_state(&changes)?;
+            places.by_queue.retain(|queue, _| !queues.contains(queue));
+            promise = Some(appended.promise(self.level(), ()));
+        }
+        let Places { by_queue, changed } = &mut *places;
+        changed.retain(|queue| by_queue.contains_key(queue));
+        Ok(promise)
+    }
+
+    /// Forgets all groups' cursors on a topic that is deleted already. What cannot be appended is removed at the next
+    /// open, where the topic's number is not found.
+    pub(crate) fn forget_cursors_on(&self, topic: TopicNumber) {
+        for cursors in self.cursors.all() {
+            if let Err(error) = self.delete_cursors_numbered(&cursors.group, Some(topic)) {
+                tracing::warn!(group = cursors.group, topic = topic.0, %error, "cursors of a deleted topic stay until the next start");
+            }
+        }
     }
 
     /// Appends the cursors that changed since the last call, many to a record; gives their number. They stay marked when
@@ -96,6 +336,121 @@ impl Broker {
     /// # Errors
     /// Why nothing could be appended.
     pub fn flush_cursors(&self) -> Result<usize, Error> {
-        unimplemented!()
+        let _flush = lock(&self.cursors.flush);
+        let groups = self.cursors.all();
+        // The groups that go into one record stay locked until it is appended, so that a durable commit in between
+        // stands behind it in the log. No one else locks two groups.
+        let (mut open, mut changes, mut bytes, mut flushed) = (Vec::new(), Vec::new(), 0, 0);
+        for group in &groups {
+            let places = lock(&group.places);
+            for &queue in &places.changed {
+                let change = set(&group.group, queue, places.by_queue[&queue].cursor);
+                bytes += bytes_of(&change);
+                changes.push(change);
+            }
+            if !places.changed.is_empty() {
+                open.push(places);
+            }
+            if bytes >= RECORD_BYTES_MAX {
+                flushed += self.append_cursors(&mut open, &mut changes)?;
+                bytes = 0;
+            }
+        }
+        Ok(flushed + self.append_cursors(&mut open, &mut changes)?)
+    }
+
+    /// Appends the changes of the groups that are locked and lets them go.
+    fn append_cursors(
+        &self,
+        open: &mut Vec<std::sync::MutexGuard<'_, Places>>,
+        changes: &mut Vec<StateChange>,
+    ) -> Result<usize, Error> {
+        // One group alone may have more changes than fit into one record; what is appended twice after an error is
+        // only written twice.
+        let mut start = 0;
+        while start < changes.len() {
+            let mut bytes = 0;
+            let fitting = changes[start..].iter().take_while(|change| {
+                bytes += bytes_of(change);
+                bytes <= RECORD_BYTES_MAX
+            });
+            let end = start + fitting.count().max(1);
+            self.append_state(&changes[start..end])?;
+            start = end;
+        }
+        for mut places in open.drain(..) {
+            for queue in std::mem::take(&mut places.changed) {
+                if let Some(place) = places.by_queue.get_mut(&queue) {
+                    place.changed = false;
+                }
+            }
+        }
+        let flushed = changes.len();
+        changes.clear();
+        Ok(flushed)
+    }
+
+    fn place(&self, group: &str, queue: QueueKey) -> Option<Cursor> {
+        let cursors = self.cursors.of(group)?;
+        lock(&cursors.places).by_queue.get(&queue).map(|place| place.cursor)
+    }
+
+    /// Refuses cursors in queues that do not exist, which would fill the memory.
+    fn check_cursor_queue(&self, queue: QueueKey) -> Result<(), Error> {
+        let topic = self
+            .topic_numbered(queue.topic)
+            .ok_or_else(|| Error::NoTopic(format!("number {}", queue.topic.0)))?;
+        let queues = topic.config.queues();
+        if queue.queue_id >= queues {
+            return Err(Error::NoQueue { topic: topic.name().to_owned(), queue_id: queue.queue_id, queues });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(topic: u32, queue_id: u32) -> QueueKey {
+        QueueKey { topic: TopicNumber(topic), queue_id }
+    }
+
+    #[test]
+    fn a_cursor_has_these_bytes() {
+        let cursor = Cursor { offset: 258, reset: true };
+        assert_eq!(key("gé", queue(1, 2)), b"\0\0\0\x01\0\0\0\x02g\xc3\xa9");
+        assert_eq!(parse_key(&key("gé", queue(1, 2))), Ok(("gé".to_owned(), queue(1, 2))));
+        assert_eq!(value(cursor), [1, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(parse_value(&value(cursor)), Ok(cursor));
+        assert!(parse_key(&[0; 7]).is_err());
+        assert!(parse_value(&[1, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn loading_sets_back_what_lies_above_and_drops_what_is_gone() {
+        let entry = |group: &str, q, offset| (key(group, q), value(Cursor { offset, reset: false }));
+        let entries =
+            vec![entry("g", queue(1, 0), 10), entry("g", queue(1, 1), 11), entry("h", queue(2, 0), 3)];
+        let next = |q: QueueKey| (q.topic.0 == 1).then_some(10);
+        let (cursors, corrections) = Cursors::load(entries, next).unwrap();
+        let back = Cursor { offset: 10, reset: false };
+        assert_eq!(corrections, [set("g", queue(1, 1), back), removed("h", queue(2, 0))]);
+        let places = cursors.of("g").unwrap();
+        let offsets: Vec<_> =
+            lock(&places.places).by_queue.values().map(|place| place.cursor.offset).collect();
+        assert_eq!(offsets, [10, 10]);
+        assert!(cursors.of("h").is_none());
+    }
+
+    #[test]
+    fn a_place_is_listed_once_however_often_it_changes() {
+        let mut places = Places::default();
+        for offset in 0..3 {
+            places.mark(queue(1, 0), Cursor { offset, reset: false });
+        }
+        assert_eq!(places.changed, [queue(1, 0)]);
+        places.set_appended(queue(1, 0), Cursor { offset: 9, reset: false });
+        assert!(places.changed.is_empty());
     }
 }

@@ -29,12 +29,13 @@ mod policy;
 mod produce;
 mod retry;
 mod statistics;
+mod sync;
 mod topic;
 mod waiter;
 
 pub use broker::{Broker, Turn};
 pub use cursor::{Cursor, QueueCursor};
-pub use delay::DelayTable;
+pub use delay::{DelayTable, LEVELS_MAX};
 pub use error::Error;
 pub use group::GroupConfig;
 pub use member::{
