@@ -255,11 +255,12 @@ impl Ledger {
         *cursor = (*cursor).max(Some(offset));
     }
 
-    /// Judges the messages that a started broker has in `queue` from `from` (its first offset, or [`Ledger::verified`]) up to `end`, the
-    /// offset that its next message gets, and takes them into the books.
+    /// Judges the messages that a started broker has in `queue` from `from` (its first offset `min`, or [`Ledger::verified`]) up to
+    /// `end`, the offset that its next message gets, and takes them into the books. Nothing the rig sends is old enough to be deleted.
     pub(crate) fn judge(
         &mut self,
         queue: Queue,
+        min: Offset,
         from: Offset,
         end: Offset,
         messages: &[(Offset, Value)],
@@ -278,10 +279,13 @@ impl Ledger {
         }
         let read: HashMap<_, _> = messages.iter().copied().collect();
         let ledger = &mut self.queues[queue.0];
-        // Below `from` is what an earlier verification saw, unless the queue's own beginning has moved.
-        let floor = if from > ledger.verified { 0 } else { from };
-        let lost = ledger.contents.range(floor..).filter(|(offset, _)| !read.contains_key(offset));
-        violations.extend(lost.map(|(&offset, &value)| Violation::Lost { queue, offset, value }));
+        let below = ledger.contents.range(..min);
+        let missing = ledger.contents.range(from..).filter(|(offset, _)| !read.contains_key(offset));
+        violations.extend(below.chain(missing).map(|(&offset, &value)| Violation::Lost {
+            queue,
+            offset,
+            value,
+        }));
         ledger.verified = ledger.verified.max(expected);
         violations
     }
@@ -351,7 +355,7 @@ mod tests {
     }
 
     fn judge(from: Offset, end: Offset, messages: &[(Offset, Value)]) -> Vec<Violation> {
-        ledger().judge(queue(), from, end, messages)
+        ledger().judge(queue(), from, from, end, messages)
     }
 
     #[test]
@@ -405,19 +409,26 @@ mod tests {
         let mut ledger = ledger();
         let other = Queue::new(QUEUE + 1);
         let misplaced = Violation::Misplaced { queue: other, offset: 0, value: 4, sent_to: queue() };
-        assert_eq!(ledger.judge(other, 0, 1, &[(0, 4)]), [misplaced]);
+        assert_eq!(ledger.judge(other, 0, 0, 1, &[(0, 4)]), [misplaced]);
     }
 
     #[test]
     fn what_a_start_found_or_missed_stays_so() {
         let mut ledger = ledger();
-        assert_eq!(ledger.judge(queue(), 0, 4, &[(0, 1), (1, 2), (2, 3), (3, 4)]), []);
+        assert_eq!(ledger.judge(queue(), 0, 0, 4, &[(0, 1), (1, 2), (2, 3), (3, 4)]), []);
         ledger.settle();
         assert_eq!(ledger.verified(queue()), 4);
+        assert_eq!(ledger.judge(queue(), 0, 4, 4, &[]), [], "nothing newer");
+        let trimmed = Violation::Lost { queue: queue(), offset: 0, value: 1 };
+        assert_eq!(
+            ledger.judge(queue(), 1, 4, 4, &[]),
+            [trimmed],
+            "the beginning has moved over what was verified"
+        );
         let found_before = Violation::Lost { queue: queue(), offset: 3, value: 4 };
-        assert_eq!(ledger.judge(queue(), 0, 3, &[(0, 1), (1, 2), (2, 3)]), [found_before]);
+        assert_eq!(ledger.judge(queue(), 0, 0, 3, &[(0, 1), (1, 2), (2, 3)]), [found_before]);
         let resurrected = Violation::Resurrected { queue: queue(), offset: 4, value: 5 };
-        assert_eq!(ledger.judge(queue(), 4, 5, &[(4, 5)]), [resurrected], "5 was not there");
+        assert_eq!(ledger.judge(queue(), 0, 4, 5, &[(4, 5)]), [resurrected], "5 was not there");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) fn verify(
         match messages(&mut client, queue, from, end)? {
             Ok(messages) => {
                 read += messages.len() as u64;
-                violations.extend(ledger.judge(queue, from, end, &messages));
+                violations.extend(ledger.judge(queue, min, from, end, &messages));
             }
             Err(violation) => violations.push(violation),
         }
