@@ -1,1 +1,45 @@
-//! stub
+//! RocketMQ's remoting protocol on the broker: the name server role and the broker role, over tokio.
+//!
+//! ```text
+//!  listeners ──► reactors (one per core) ──► connections ──► dispatch ──► handlers ──► broker, store
+//!                    ▲                                                                   │
+//!                    └────────────── progress: watermarks, dispatched messages ──────────┘
+//! ```
+//!
+//! A connection lives on one reactor, and its requests run there to completion; what must wait (for the disk, for messages,
+//! for another client) leaves the reactor free meanwhile. Every answer to a stored message waits in a promise that only the
+//! log's watermark redeems. What this crate does not do: decide what a request means below the protocol (that is
+//! `braid-broker`), keep messages (that is `braid-store`), or know bytes on the wire (that is `braid-wire-rocketmq`).
+//!
+//! * [`Edge`], [`RunningEdge`]: bind, serve, shut down.
+//! * [`EdgeOptions`]: addresses, names, switches; all bounds are constants of [`options`].
+//! * [`policy`], [`derive`]: what broker and store must be told of RocketMQ before they are opened.
+
+mod admin;
+mod back;
+mod clients;
+mod connection;
+mod dispatch;
+mod edge;
+mod error;
+mod listen;
+mod locks;
+mod names;
+mod namesrv;
+mod offsets;
+pub mod options;
+mod outbox;
+mod policy;
+mod promised;
+mod pull;
+mod query;
+mod reactor;
+mod reply;
+mod send;
+mod shared;
+mod unique;
+
+pub use edge::{Edge, RunningEdge};
+pub use listen::{Addresses, BindError, Role};
+pub use options::EdgeOptions;
+pub use policy::{derive, policy};

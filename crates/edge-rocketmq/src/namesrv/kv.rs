@@ -1,0 +1,193 @@
+//! What administrators put under keys (100, 101, 102, 219): namespaces of texts, kept in a file that is replaced whole.
+//!
+//! The file is JSON as Apache's name server writes its own: `{"configTable":{"ORDER_TOPIC_CONFIG":{"T":"b1:8;b2:8"}}}`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use braid_io::Disk;
+use braid_io::disk::{self, OpenMode};
+use braid_wire_rocketmq::body::{Body, KvTable};
+use braid_wire_rocketmq::codes::response;
+use braid_wire_rocketmq::header::{self, KvValue};
+
+use crate::dispatch::Call;
+use crate::reply::{Outcome, Reply};
+
+/// The namespace of ordered topics: topic → `broker:queues;…`.
+pub(crate) const ORDER_TOPICS: &str = "ORDER_TOPIC_CONFIG";
+/// The most entries over all namespaces.
+const ENTRIES_MAX: usize = 100_000;
+/// The most bytes of one namespace, key or value.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The file, below the data directory.
+const FILE: &str = "braid/nameserver.json";
+
+type Table = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The file's content.
+#[derive(serde::Serialize, serde::Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    config_table: Table,
+}
+
+/// See the module. Readers never wait for the disk.
+pub(crate) struct KvStore {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    table: RwLock<Arc<Table>>,
+    /// Held by the one who writes the file.
+    writing: Mutex<()>,
+}
+
+impl KvStore {
+    /// Reads the file, if there is one.
+    ///
+    /// # Errors
+    /// A sentence, when it can not be read.
+    pub(crate) fn open(disk: Arc<dyn Disk>, data_dir: &std::path::Path) -> Result<Self, String> {
+        let path = data_dir.join(FILE);
+        let table = match read(&*disk, &path) {
+            Ok(bytes) => {
+                let content: Content = serde_json::from_slice(&bytes)
+                    .map_err(|error| format!("{} is not readable: {error}", path.display()))?;
+                content.config_table
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Table::new(),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        Ok(Self { disk, path, table: RwLock::new(Arc::new(table)), writing: Mutex::default() })
+    }
+
+    /// All entries as they are now.
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One value.
+    pub(crate) fn value(&self, namespace: &str, key: &str) -> Option<String> {
+        self.table().get(namespace)?.get(key).cloned()
+    }
+
+    /// One namespace.
+    pub(crate) fn namespace(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        self.table().get(namespace).cloned()
+    }
+
+    /// Changes the table and makes it durable; waits for the disk. The table is unchanged on an error.
+    fn change(&self, change: impl FnOnce(&mut Table)) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = Content { config_table: Table::clone(&self.table()) };
+        change(&mut content.config_table);
+        let bytes = serde_json::to_vec(&content).map_err(io::Error::other)?;
+        if let Some(dir) = self.path.parent() {
+            self.disk.create_dir_all(dir)?;
+        }
+        disk::replace_file(&*self.disk, &self.path, &bytes)?;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(content.config_table);
+        Ok(())
+    }
+}
+
+fn read(disk: &dyn Disk, path: &std::path::Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+fn changed(call: &Call<'_>, change: impl FnOnce(&mut Table) + Send + 'static) -> Outcome {
+    let shared = Arc::clone(&call.reactor.shared);
+    let written = call.reactor.ask_disk(move || shared.nameserver.kv.change(change));
+    Outcome::wait(async move {
+        match written.await? {
+            Ok(()) => Ok(Reply::ok().into()),
+            Err(error) => Err(Reply::system_error(format!("the change could not be kept: {error}"))),
+        }
+    })
+}
+
+/// PUT_KV_CONFIG (100).
+pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
+    let header = header::PutKvConfig::from_ext_fields(&call.command.ext_fields)?;
+    let texts = [&header.namespace, &header.key, &header.value];
+    if texts.iter().any(|text| text.len() > TEXT_BYTES_MAX)
+        || header.namespace.is_empty()
+        || header.key.is_empty()
+    {
+        return Err(Reply::system_error(format!(
+            "namespace and key must not be empty, and no text may be longer than {TEXT_BYTES_MAX} bytes"
+        )));
+    }
+    let count: usize = call.shared().nameserver.kv.table().values().map(BTreeMap::len).sum();
+    if count >= ENTRIES_MAX {
+        return Err(Reply::system_error(format!("there are {ENTRIES_MAX} entries already")));
+    }
+    Ok(changed(call, move |table| {
+        table.entry(header.namespace).or_default().insert(header.key, header.value);
+    }))
+}
+
+/// DELETE_KV_CONFIG (102).
+pub(crate) fn delete(call: &Call<'_>) -> Result<Outcome, Reply> {
+    let header = header::KvKey::from_ext_fields(&call.command.ext_fields)?;
+    Ok(changed(call, move |table| {
+        if let Some(namespace) = table.get_mut(&header.namespace) {
+            namespace.remove(&header.key);
+            if namespace.is_empty() {
+                table.remove(&header.namespace);
+            }
+        }
+    }))
+}
+
+/// GET_KV_CONFIG (101).
+pub(crate) fn get(call: &Call<'_>) -> Result<Outcome, Reply> {
+    let header = header::KvKey::from_ext_fields(&call.command.ext_fields)?;
+    match call.shared().nameserver.kv.value(&header.namespace, &header.key) {
+        Some(value) => Ok(Reply::fields(KvValue { value: Some(value) }.to_ext_fields()).into()),
+        None => Err(Reply::error(
+            response::QUERY_NOT_FOUND,
+            format!("No config item, Namespace: {} Key: {}", header.namespace, header.key),
+        )),
+    }
+}
+
+/// GET_KVLIST_BY_NAMESPACE (219).
+pub(crate) fn list(call: &Call<'_>) -> Result<Outcome, Reply> {
+    let namespace = header::KvNamespace::from_ext_fields(&call.command.ext_fields)?.namespace;
+    match call.shared().nameserver.kv.namespace(&namespace) {
+        Some(table) => Ok(Reply::body(KvTable { table }.encode()).into()),
+        None => {
+            Err(Reply::error(response::QUERY_NOT_FOUND, format!("No config item, Namespace: {namespace}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use braid_io::OsDisk;
+
+    use super::*;
+
+    #[test]
+    fn entries_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || KvStore::open(Arc::new(OsDisk), dir.path()).unwrap();
+        let kv = open();
+        kv.change(|table| {
+            table.entry(ORDER_TOPICS.into()).or_default().insert("T".into(), "b:8".into());
+        })
+        .unwrap();
+        assert_eq!(open().value(ORDER_TOPICS, "T").as_deref(), Some("b:8"));
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert_eq!(text, r#"{"configTable":{"ORDER_TOPIC_CONFIG":{"T":"b:8"}}}"#);
+        std::fs::write(dir.path().join(FILE), "no json").unwrap();
+        assert!(
+            KvStore::open(Arc::new(OsDisk), dir.path()).is_err_and(|text| text.contains("nameserver.json"))
+        );
+    }
+}

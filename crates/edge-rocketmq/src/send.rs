@@ -1,0 +1,429 @@
+//! Sends (10, 310, 320): checks with Apache's codes and wording, the properties that a broker adds, and the answer that
+//! waits for the disk.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use braid_broker::{Message, Resend, SendRequest, Topic};
+use braid_record::{property, sysflag};
+use braid_wire_rocketmq::codes::{request, response};
+use braid_wire_rocketmq::command::DecodeError;
+use braid_wire_rocketmq::header::{MSG_REGION, ScanError, TRACE_ON};
+use braid_wire_rocketmq::send::{SendHeader, SendResponse, encode_send_response, push_message_id};
+use braid_wire_rocketmq::{Frame, batch};
+
+use crate::connection::Connection;
+use crate::error;
+use crate::names::{self, DLQ_PREFIX, RETRY_PREFIX};
+use crate::policy::{DELAY, TIMER_DELAY_MS, TIMER_DELAY_SEC, TIMER_DELIVER_MS};
+use crate::reactor::{Answer, Reactor, Ticket};
+use crate::reply::Reply;
+use crate::shared::Shared;
+use crate::unique;
+
+/// The most messages of one batch.
+const BATCH_MESSAGES_MAX: usize = 65_536;
+
+/// A stored message (or batch), as its producer is told.
+pub(crate) struct Sent {
+    message_id: String,
+    queue_id: i32,
+    queue_offset: i64,
+    transaction_id: Option<String>,
+}
+
+impl Sent {
+    /// Writes the answer: SUCCESS, or FLUSH_DISK_TIMEOUT when the flush took too long.
+    pub(crate) fn answer(&self, reactor: &Reactor, ticket: &Ticket, timed_out: bool) {
+        if ticket.head.is_oneway() {
+            return;
+        }
+        let options = &reactor.shared.options;
+        let answer = SendResponse {
+            code: if timed_out { response::FLUSH_DISK_TIMEOUT } else { response::SUCCESS },
+            remark: None,
+            message_id: &self.message_id,
+            queue_id: self.queue_id,
+            queue_offset: self.queue_offset,
+            transaction_id: self.transaction_id.as_deref(),
+            region_id: &options.region,
+            trace_on: options.trace_on,
+        };
+        ticket.connection.push(reactor, |out| {
+            if let Err(error) = encode_send_response(out, &ticket.head, &answer) {
+                Reply::system_error(format!("stored, but the answer can not be sent: {error}"))
+                    .encode(&ticket.head, out);
+            }
+        });
+    }
+}
+
+/// Handles one send.
+///
+/// # Errors
+/// When the header is unreadable and the connection must be closed.
+pub(crate) fn handle(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    frame: &Frame,
+) -> Result<(), DecodeError> {
+    let mut text = reactor.text.borrow_mut();
+    let (head, stored) = match SendHeader::scan(frame, &mut text) {
+        Ok(header) if header.head.is_response() => return crate::dispatch::answered(connection, frame),
+        Ok(header) => (header.head, store(reactor, connection, &header, frame)),
+        Err(ScanError::Field { head, error }) => (head, Err(error.into())),
+        Err(ScanError::Unreadable(error)) => return Err(error),
+    };
+    drop(text);
+    if let Err(refusal) = stored {
+        let refusal = marked(&reactor.shared, refusal);
+        reactor.answer(&Ticket { connection: Rc::clone(connection), head }, &refusal);
+    }
+    Ok(())
+}
+
+/// Refusals of sends carry region and trace switch too.
+fn marked(shared: &Shared, mut refusal: Reply) -> Reply {
+    refusal.fields.insert(TRACE_ON, shared.options.trace_on.to_string());
+    refusal.fields.insert(MSG_REGION, shared.options.region.clone());
+    refusal
+}
+
+fn store(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    header: &SendHeader<'_>,
+    frame: &Frame,
+) -> Result<(), Reply> {
+    let shared = &reactor.shared;
+    if let Some(refusal) = crate::dispatch::refused_while_stopping(shared, &header.head) {
+        return Err(refusal);
+    }
+    let is_batch = header.batch || header.head.code == request::SEND_BATCH_MESSAGE;
+    let topic = find_topic(shared, header)?;
+    check_lengths(shared, header, frame.body.len())?;
+    let target = if is_batch {
+        if header.topic.starts_with(RETRY_PREFIX) {
+            return Err(illegal(format!("batch request does not support retry group {}", header.topic)));
+        }
+        let queue_id = choose_queue(header, topic.config.write_queues);
+        Target { topic, queue_id, dead: false }
+    } else {
+        retry_or_dead_letter(shared, header, topic)?
+    };
+    if is_batch {
+        store_batch(reactor, connection, header, frame, &target)
+    } else {
+        store_one(reactor, connection, header, frame, &target)
+    }
+}
+
+/// Where a message goes.
+struct Target {
+    topic: Arc<Topic>,
+    queue_id: u32,
+    /// It came back too often: it goes to the dead letters, without delay.
+    dead: bool,
+}
+
+fn find_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
+    names::check_topic(header.topic).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
+    if !names::may_send_to(header.topic) {
+        return Err(Reply::error(
+            response::NO_PERMISSION,
+            format!("Sending message to topic[{}] is forbidden.", header.topic),
+        ));
+    }
+    let topic = match shared.broker.topic(header.topic) {
+        Some(topic) => topic,
+        None => create_topic(shared, header)?,
+    };
+    if !topic.config.writable {
+        return Err(Reply::error(
+            response::NO_PERMISSION,
+            format!("the topic[{}] sending message is forbidden", header.topic),
+        ));
+    }
+    check_queue(header, &topic)?;
+    Ok(topic)
+}
+
+/// A topic that is not there: a group's retry topic, or one that may be made on first use.
+fn create_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
+    /// Unit mode in a topic's flags.
+    const UNIT: i32 = 0x1;
+    if let Some(group) = header.topic.strip_prefix(RETRY_PREFIX) {
+        names::check_group(group).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
+        shared.broker.group_or_create(group)?;
+        return Ok(shared.broker.retry_topic(group)?);
+    }
+    if header.topic.starts_with(DLQ_PREFIX) {
+        return Err(error::no_topic(header.topic));
+    }
+    let flag = if header.unit_mode { UNIT } else { 0 };
+    let queues = u32::try_from(header.default_topic_queue_nums).unwrap_or(0).max(1);
+    shared.broker.topic_or_create(header.topic, header.default_topic, queues, flag).map_err(|error| {
+        match error {
+            braid_broker::Error::NoTopic(_) => error::no_topic(header.topic),
+            other => other.into(),
+        }
+    })
+}
+
+/// The queue must be one that readers or writers see; which one was chosen is in [`choose_queue`].
+fn check_queue(header: &SendHeader<'_>, topic: &Topic) -> Result<(), Reply> {
+    let queues = topic.config.write_queues.max(topic.config.read_queues);
+    if u32::try_from(header.queue_id).is_ok_and(|queue_id| queue_id >= queues) {
+        return Err(Reply::error(
+            response::INVALID_PARAMETER,
+            format!(
+                "request queueId[{}] is illegal, topic[{}] has {} write and {} read queues",
+                header.queue_id,
+                topic.name(),
+                topic.config.write_queues,
+                topic.config.read_queues
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The client's queue, or one in turn if it left the choice to us.
+fn choose_queue(header: &SendHeader<'_>, queues: u32) -> u32 {
+    thread_local! {
+        static TURN: Cell<u32> = const { Cell::new(0) };
+    }
+    u32::try_from(header.queue_id)
+        .unwrap_or_else(|_| TURN.replace(TURN.get().wrapping_add(1)) % queues.max(1))
+}
+
+fn check_lengths(shared: &Shared, header: &SendHeader<'_>, body: usize) -> Result<(), Reply> {
+    if body == 0 {
+        return Err(Reply::system_error("the message body is empty"));
+    }
+    if body > shared.options.message_bytes_max || header.properties.len() > braid_record::PROPERTIES_BYTES_MAX
+    {
+        return Err(too_long(shared));
+    }
+    Ok(())
+}
+
+/// Apache's one sentence for all lengths.
+fn too_long(shared: &Shared) -> Reply {
+    illegal(format!(
+        "the message is illegal, maybe msg body or properties length not matched. msg body length limit {}B, msg \
+         properties length limit 32KB.",
+        shared.options.message_bytes_max
+    ))
+}
+
+fn illegal(text: impl Into<Cow<'static, str>>) -> Reply {
+    Reply::error(response::MESSAGE_ILLEGAL, text)
+}
+
+/// A consumer's own resend to its retry topic goes to the dead letters when it came back too often.
+fn retry_or_dead_letter(
+    shared: &Shared,
+    header: &SendHeader<'_>,
+    topic: Arc<Topic>,
+) -> Result<Target, Reply> {
+    let queue_id = choose_queue(header, topic.config.write_queues);
+    let Some(group) = header.topic.strip_prefix(RETRY_PREFIX) else {
+        return Ok(Target { topic, queue_id, dead: false });
+    };
+    /// Clients from V3_4_9 on say how often a message is to be tried.
+    const VERSION_SAYS_RETRY_MAX: i32 = 121;
+    let retry_max = header.max_reconsume_times.filter(|_| header.head.version >= VERSION_SAYS_RETRY_MAX);
+    if shared.broker.group(group).is_none() {
+        shared.broker.group_or_create(group).map_err(|_| error::no_group(group))?;
+    }
+    Ok(match shared.broker.resend(group, header.reconsume_times, retry_max)? {
+        Resend::Retry(topic) => Target { topic, queue_id, dead: false },
+        Resend::DeadLetter(topic) => Target { topic, queue_id: 0, dead: true },
+    })
+}
+
+/// Refuses what a later version will know, so that nobody believes it was understood.
+fn check_kind(sys_flag: i32, reconsume_times: i32, properties: &[u8]) -> Result<(), Reply> {
+    let level = property::find_str(properties, DELAY).and_then(|level| level.trim().parse::<i64>().ok());
+    let delayed = level.is_some_and(|level| level > 0);
+    let transactional = property::find_str(properties, "TRAN_MSG")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        && !(reconsume_times > 0 && delayed);
+    if transactional || sys_flag & sysflag::TRANSACTION_PREPARED != 0 {
+        return Err(Reply::error(
+            response::NO_PERMISSION,
+            "the broker sending transaction message is forbidden: transactions are not supported",
+        ));
+    }
+    let timed = [TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS];
+    if !delayed && timed.iter().any(|name| property::find(properties, name).is_some()) {
+        return Err(Reply::system_error(
+            "timer messages are not supported: use a delay level (DELAY) instead of a TIMER property",
+        ));
+    }
+    Ok(())
+}
+
+/// Names that only a broker may write.
+fn is_stripped(name: &[u8]) -> bool {
+    property::is_reserved(name)
+        || name.starts_with(b"__RMQ.TRANSIENT.")
+        || matches!(name, b"POP_CK" | b"INNER_NUM" | b"INNER_BASE")
+}
+
+/// Flags that only a broker may set.
+const SYS_FLAG_STRIPPED: i32 = sysflag::NEED_UNWRAP | sysflag::INNER_BATCH;
+
+/// Whether the producer waits for the disk: it does unless it says otherwise.
+fn waits(properties: &[u8]) -> bool {
+    property::find_str(properties, "WAIT").is_none_or(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn store_one(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    header: &SendHeader<'_>,
+    frame: &Frame,
+    target: &Target,
+) -> Result<(), Reply> {
+    let shared = &reactor.shared;
+    let sent_properties = header.properties.as_bytes();
+    check_kind(header.sys_flag, header.reconsume_times, sent_properties)?;
+    let mut properties = property::without(sent_properties, is_stripped).into_owned();
+    if target.dead {
+        property::set(&mut properties, DELAY, "-1");
+    }
+    let unique_key = match property::find_str(&properties, property::UNIQ_KEY) {
+        Some(key) => key.to_owned(),
+        None => {
+            let key = unique::key(connection.local.ip(), shared.clock.wall_ms());
+            property::push(&mut properties, property::UNIQ_KEY, &key);
+            key
+        }
+    };
+    property::set(&mut properties, "MSG_REGION", &shared.options.region);
+    property::set(&mut properties, "TRACE_ON", if shared.options.trace_on { "true" } else { "false" });
+    property::set(&mut properties, "CLUSTER", &shared.options.cluster_name);
+    let message = Message {
+        body: &frame.body,
+        properties: &properties,
+        flag: header.flag,
+        sys_flag: header.sys_flag & !SYS_FLAG_STRIPPED,
+        born_timestamp: header.born_timestamp,
+        born_host: connection.remote,
+        reconsume_times: header.reconsume_times,
+    };
+    append(reactor, connection, header, target, &[message], waits(sent_properties), Some(unique_key))
+}
+
+fn store_batch(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    header: &SendHeader<'_>,
+    frame: &Frame,
+    target: &Target,
+) -> Result<(), Reply> {
+    let batch_properties = header.properties.as_bytes();
+    check_kind(header.sys_flag, header.reconsume_times, batch_properties)?;
+    let mut entries: Vec<(i32, &[u8], Cow<'_, [u8]>)> = Vec::new();
+    for entry in batch::entries(&frame.body) {
+        let entry = entry.map_err(|error| illegal(error.to_string()))?;
+        if entries.len() == BATCH_MESSAGES_MAX {
+            return Err(illegal(format!("a batch has at most {BATCH_MESSAGES_MAX} messages")));
+        }
+        check_kind(0, header.reconsume_times, entry.properties)?;
+        entries.push((entry.flag, entry.body, property::without(entry.properties, is_stripped)));
+    }
+    let messages: Vec<Message<'_>> = entries
+        .iter()
+        .map(|(flag, body, properties)| Message {
+            body,
+            properties,
+            flag: *flag,
+            sys_flag: header.sys_flag & !SYS_FLAG_STRIPPED,
+            born_timestamp: header.born_timestamp,
+            born_host: connection.remote,
+            reconsume_times: header.reconsume_times,
+        })
+        .collect();
+    if messages.is_empty() {
+        return Err(illegal("the batch has no message"));
+    }
+    let unique_key = property::find_str(batch_properties, property::UNIQ_KEY).map(str::to_owned);
+    append(reactor, connection, header, target, &messages, waits(batch_properties), unique_key)
+}
+
+fn append(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    header: &SendHeader<'_>,
+    target: &Target,
+    messages: &[Message<'_>],
+    wait: bool,
+    transaction_id: Option<String>,
+) -> Result<(), Reply> {
+    let shared = &reactor.shared;
+    let store_host = shared.store_host(connection);
+    let request = SendRequest { topic: &target.topic, queue_id: target.queue_id, messages, store_host, wait };
+    let promise = shared.broker.send(&request).map_err(|error| match error {
+        // A delay inside a batch, properties that do not fit: Apache has one sentence for all of it.
+        braid_broker::Error::IllegalMessage(why) => {
+            let mut refusal = too_long(shared);
+            refusal.remark = refusal.remark.map(|text| format!("{text} ({why})").into());
+            refusal
+        }
+        braid_broker::Error::NoTopic(_) => error::no_topic(header.topic),
+        other => other.into(),
+    })?;
+    reactor.appended();
+    let queue_id = target.queue_id as i32;
+    let promise = promise.map(|sent| {
+        let mut message_id = String::with_capacity(33 * sent.records.len());
+        for (index, record) in sent.records.iter().enumerate() {
+            if index > 0 {
+                message_id.push(',');
+            }
+            push_message_id(&mut message_id, store_host, record.position.0);
+        }
+        let queue_offset = sent.records.first().map_or(0, |record| record.offset as i64);
+        Answer::Sent(Sent { message_id, queue_id, queue_offset, transaction_id })
+    });
+    if !header.head.is_oneway() {
+        reactor.promise(Ticket { connection: Rc::clone(connection), head: header.head }, promise);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_version_knows_is_refused() {
+        let cases: [(i32, i32, &[u8], Option<i32>); 9] = [
+            (0, 0, b"a\x01b\x02", None),
+            (sysflag::TRANSACTION_PREPARED, 0, b"", Some(16)),
+            (sysflag::TRANSACTION_ROLLBACK, 0, b"", Some(16)),
+            (0, 0, b"TRAN_MSG\x01true\x02", Some(16)),
+            (0, 1, b"TRAN_MSG\x01true\x02DELAY\x013\x02", None),
+            (0, 0, b"TRAN_MSG\x01true\x02DELAY\x013\x02", Some(16)),
+            (0, 0, b"TIMER_DELAY_SEC\x015\x02", Some(1)),
+            (0, 0, b"TIMER_DELIVER_MS\x015\x02DELAY\x010\x02", Some(1)),
+            (0, 0, b"TIMER_DELAY_MS\x015\x02DELAY\x011\x02", None),
+        ];
+        for (flag, times, properties, code) in cases {
+            let result = check_kind(flag, times, properties).err().map(|reply| reply.code);
+            assert_eq!(result, code, "{}", String::from_utf8_lossy(properties));
+        }
+    }
+
+    #[test]
+    fn names_of_the_broker_are_stripped() {
+        let sent = b"POP_CK\x01x\x02a\x01b\x02INNER_NUM\x012\x02__RMQ.TRANSIENT.X\x011\x02__CRC32#\x0100\x02__BRAIDK\x01k";
+        assert_eq!(&*property::without(sent, is_stripped), b"a\x01b\x02");
+        assert!(waits(b"") && waits(b"WAIT\x01true\x02") && !waits(b"WAIT\x01false\x02"));
+    }
+}
