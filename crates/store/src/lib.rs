@@ -14,24 +14,44 @@
 //! * [`StateChange`]: state that is not messages, kept in the same log.
 
 mod append;
+mod appender;
+mod bytes;
 mod catalog;
+mod dispatch;
 pub mod driver;
+mod files;
+mod health;
+mod housekeeping;
 mod index;
 mod keys;
+mod lookup;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 mod options;
 mod progress;
 mod read;
+mod recovery;
+mod replay;
 mod report;
+mod retention;
+mod scan;
+mod shard;
+mod signal;
+mod snapshot;
 mod state;
 mod store;
+mod superblock;
+mod tail;
+mod turns;
 
 pub use append::{AppendError, Appended, Group, GroupBuilder, NewRecord, Placed, Target};
 pub use catalog::{QueueKey, TopicId, TopicInfo, TopicNumber};
-pub use options::{Deriver, Facts, FlushMode, RetentionOptions, StoreOptions};
+pub use options::{
+    Deriver, FILE_BYTES_MAX, FILE_BYTES_MIN, Facts, FlushMode, RetentionOptions, StoreOptions,
+    UNFLUSHED_BYTES_MIN,
+};
 pub use progress::{DispatchListener, Dispatched, Level, Position, Progress, Promise, Watermarks};
 pub use read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
-pub use state::{StateChange, StateKind};
+pub use state::{STATE_KEY_BYTES_MAX, StateChange, StateKind};
 pub use store::{FlushOutcome, Store, WriteOutcome};

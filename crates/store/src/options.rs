@@ -62,12 +62,28 @@ pub struct StoreOptions {
     pub prewrite_bytes: u64,
     /// Retention.
     pub retention: RetentionOptions,
+    /// The shard whose log this is; fixed when the directory is made.
+    pub shard: u32,
+    /// First position of a new log, a multiple of the file length: logs of several shards start far apart, so that
+    /// their positions never collide. Default 0.
+    pub first_position: u64,
+    /// Seed of the ids that are drawn for directory, boot and topics; `None` takes the system's entropy. Simulations
+    /// set it, so that a seed replays exactly.
+    pub id_seed: Option<u64>,
+    /// Bytes of log after which a snapshot is taken. Default 64 MiB.
+    pub snapshot_bytes: u64,
+    /// Smallest file length that is taken; only simulations go below [`FILE_BYTES_MIN`].
+    pub(crate) file_bytes_min: u64,
     /// Derivers by payload kind; the kind `None` is RocketMQ's own message.
     pub derivers: Vec<(Option<&'static str>, Deriver)>,
 }
 
-/// The smallest log file: 1 MiB. (The simulation opens smaller ones through `StoreOptions::tiny_files`.)
+/// The smallest log file: 1 MiB. (Simulations open smaller ones through [`StoreOptions::for_simulation`].)
 pub const FILE_BYTES_MIN: u64 = 1 << 20;
+/// The largest log file: the BLANK filler's length is a signed 32-bit number.
+pub const FILE_BYTES_MAX: u64 = 1 << 30;
+/// The smallest bound on unflushed bytes.
+pub const UNFLUSHED_BYTES_MIN: u64 = 64 << 10;
 
 impl StoreOptions {
     /// Defaults for a directory.
@@ -81,6 +97,55 @@ impl StoreOptions {
             prewrite_bytes: 64 << 20,
             retention: RetentionOptions::default(),
             derivers: Vec::new(),
+            shard: 0,
+            first_position: 0,
+            id_seed: None,
+            snapshot_bytes: 64 << 20,
+            file_bytes_min: FILE_BYTES_MIN,
         }
+    }
+
+    /// Options of a simulated store: files of any length from 4 KiB on, small bounds, and ids drawn from a seed, so
+    /// that rolls, snapshots and retention happen all the time and a seed replays exactly.
+    pub fn for_simulation(dir: impl Into<PathBuf>, file_bytes: u64, id_seed: u64) -> Self {
+        Self {
+            file_bytes,
+            id_seed: Some(id_seed),
+            file_bytes_min: 4096,
+            unflushed_bytes_max: UNFLUSHED_BYTES_MIN,
+            tail_bytes_max: file_bytes,
+            prewrite_bytes: file_bytes,
+            snapshot_bytes: 2 * file_bytes,
+            ..Self::new(dir)
+        }
+    }
+
+    /// Checks what can be checked without the directory. Gives a sentence.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self { file_bytes, file_bytes_min, .. } = *self;
+        if !(file_bytes_min..=FILE_BYTES_MAX).contains(&file_bytes) || !file_bytes.is_multiple_of(4096) {
+            return Err(format!(
+                "a log file's length must be a multiple of 4096 from {file_bytes_min} to {FILE_BYTES_MAX} bytes, \
+                 {file_bytes} is not"
+            ));
+        }
+        if self.unflushed_bytes_max < UNFLUSHED_BYTES_MIN {
+            return Err(format!(
+                "the bound on unflushed bytes must be at least {UNFLUSHED_BYTES_MIN}, {} is not",
+                self.unflushed_bytes_max
+            ));
+        }
+        if !self.first_position.is_multiple_of(file_bytes) {
+            return Err(format!(
+                "a log starts at a multiple of the file length {file_bytes}, {} is none",
+                self.first_position
+            ));
+        }
+        Ok(())
+    }
+
+    /// The longest group: it fits into one file with a filler behind it, and under the bound on unflushed bytes.
+    pub(crate) fn group_bytes_max(&self) -> u64 {
+        self.file_bytes.min(self.unflushed_bytes_max) - braid_record::BLANK_HEAD_BYTES as u64
     }
 }

@@ -1,8 +1,12 @@
 //! What readers ask: by (queue, offset), never by position.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::catalog::QueueKey;
+use crate::index::Entry;
+use crate::shard::Shard;
 
 /// Limits and place of one read.
 pub struct ReadRequest<'a> {
@@ -62,7 +66,12 @@ pub enum Read {
 
 /// A read that would have waited for the disk.
 pub struct ColdRead {
-    _private: (),
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) queue: QueueKey,
+    /// What was picked from the index; empty when the index itself must be read.
+    pub(crate) picked: Vec<Entry>,
+    /// The result without its records.
+    pub(crate) result: ReadResult,
 }
 
 /// First and next offset of a queue.

@@ -102,6 +102,9 @@ pub enum StoreError {
     /// A topic of this name exists.
     #[error("a topic of this name exists")]
     TopicExists,
+    /// As many topics as a directory may have exist, or ever existed.
+    #[error("there are as many topics as a directory can have")]
+    TooManyTopics,
     /// The record could not be appended.
     #[error(transparent)]
     Append(#[from] crate::append::AppendError),

@@ -1,22 +1,36 @@
 //! The handle: everything that reactors, threads and tests may ask of one shard's log.
 
+use std::fmt;
 use std::sync::Arc;
 
 use braid_io::{Clock, Disk};
 use bytes::Bytes;
 
 use crate::append::{AppendError, Appended, Group, GroupBuilder};
-use crate::catalog::{QueueKey, TopicInfo, TopicNumber};
+use crate::appender::Appender;
+use crate::catalog::{LOST_TOPIC, QueueKey, STATE_TOPIC, TopicId, TopicInfo, TopicNumber, encode_topic};
+use crate::health::lock;
 use crate::options::{FlushMode, StoreOptions};
-use crate::progress::{DispatchListener, Position, Progress, Promise, Watermarks};
+use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Watermarks};
 use crate::read::{Boundary, QueueOffsets, Read, ReadRequest};
+use crate::recovery;
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
-use crate::state::StateKind;
+use crate::shard::Shard;
+use crate::state::{StateChange, StateKind};
 
 /// One shard's log. A clone is another handle to the same log.
 #[derive(Clone)]
 pub struct Store {
-    _inner: Arc<()>,
+    shard: Arc<Shard>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("dir", &self.shard.layout.dir)
+            .field("watermarks", &self.shard.watermarks)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a [`Store::write_turn`] left to do.
@@ -49,11 +63,12 @@ impl Store {
     /// # Errors
     /// See [`OpenError`]. Damage is no error: the store opens read-only and reports it.
     pub fn open(
-        _options: StoreOptions,
-        _disk: Arc<dyn Disk>,
-        _clock: Arc<dyn Clock>,
+        options: StoreOptions,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        unimplemented!()
+        let (shard, report) = recovery::open(options, disk, clock)?;
+        Ok((Self { shard: Arc::new(shard) }, report))
     }
 
     // --- writing -------------------------------------------------------------------------------------------------
@@ -62,8 +77,8 @@ impl Store {
     ///
     /// # Errors
     /// `Encode`, `TooLarge`, `TargetRange`.
-    pub fn group(&self, _builder: GroupBuilder) -> Result<Group, AppendError> {
-        unimplemented!()
+    pub fn group(&self, builder: GroupBuilder) -> Result<Group, AppendError> {
+        self.shard.group(builder)
     }
 
     /// The append section: gives the group its offsets and positions, stamps its records and puts them into the tail.
@@ -71,31 +86,31 @@ impl Store {
     ///
     /// # Errors
     /// `NoTopic`, `Busy`, `DiskFull`, `Closed`; nothing was appended then.
-    pub fn append(&self, _group: Group) -> Result<Appended, AppendError> {
-        unimplemented!()
+    pub fn append(&self, group: Group) -> Result<Appended, AppendError> {
+        self.shard.append(group)
     }
 
     /// Writes what was appended with one `pwrite`, if no other thread is at it. In async mode also dispatches.
     pub fn write_turn(&self) -> WriteOutcome {
-        unimplemented!()
+        self.shard.write_turn()
     }
 
     /// Makes durable what is written, with one `fdatasync`, and dispatches it in sync mode. For the flush thread, and
     /// for a lone request on an idle reactor.
     pub fn flush_turn(&self) -> FlushOutcome {
-        unimplemented!()
+        self.shard.flush_turn()
     }
 
     /// True when [`flush_turn`](Self::flush_turn) is due now: always after a write in sync mode; in async mode after
     /// 500 ms with at least 4 dirty pages, after 10 s in any case, or when half the unflushed bound is written.
     pub fn flush_is_due(&self) -> bool {
-        unimplemented!()
+        self.shard.flush_is_due()
     }
 
     /// Work that is not on the path of a message: superblock, pre-writing, retention, snapshots, index checkpoints.
     /// Each call does at most one bounded step of each; gives the milliseconds after which it wants to be called again.
     pub fn housekeeping(&self) -> u64 {
-        unimplemented!()
+        self.shard.housekeeping()
     }
 
     /// Flushes, writes snapshot, indexes and the clean flag. Appends are refused from now on.
@@ -103,32 +118,48 @@ impl Store {
     /// # Errors
     /// What the disk answers; the next start is an unclean one then.
     pub fn close(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        {
+            // Under the append lock: no append comes between the last flush and the clean flag.
+            let _appender = lock(&self.shard.appender);
+            self.shard.health.admit().or_else(|why| match why {
+                AppendError::DiskFull(_) => Ok(()),
+                why => Err(why),
+            })?;
+            self.shard.health.worsen(Health::ReadOnly(CLOSED.to_owned()));
+        }
+        let closed = self.shard.guarded("closing", || {
+            if !self.shard.drain() {
+                return Err(AppendError::Closed("the last flush failed".to_owned()).into());
+            }
+            Ok(self.shard.finish()?)
+        });
+        self.shard.notify();
+        closed.unwrap_or_else(|| Err(AppendError::Closed("closing panicked".to_owned()).into()))
     }
 
     /// How far the log is.
     pub fn watermarks(&self) -> &Watermarks {
-        unimplemented!()
+        &self.shard.watermarks
     }
 
     /// Adds someone to tell when a watermark or the health moved.
-    pub fn subscribe(&self, _progress: Arc<dyn Progress>) {
-        unimplemented!()
+    pub fn subscribe(&self, progress: Arc<dyn Progress>) {
+        self.shard.subscribe(progress);
     }
 
     /// Adds someone to tell what became visible. For `broker`'s waiters, before the first append.
-    pub fn listen(&self, _listener: Arc<dyn DispatchListener>) {
-        unimplemented!()
+    pub fn listen(&self, listener: Arc<dyn DispatchListener>) {
+        lock(&self.shard.dispatcher).listen(listener);
     }
 
     /// How the store is.
     pub fn health(&self) -> Health {
-        unimplemented!()
+        self.shard.health.get()
     }
 
     /// The mode in force.
     pub fn flush_mode(&self) -> FlushMode {
-        unimplemented!()
+        self.shard.mode()
     }
 
     // --- topics and state ----------------------------------------------------------------------------------------
@@ -137,39 +168,65 @@ impl Store {
     ///
     /// # Errors
     /// `TopicExists`, or why it could not be appended.
-    pub fn create_topic(&self, _name: &str, _config: &[u8]) -> Result<Promise<TopicInfo>, StoreError> {
-        unimplemented!()
+    pub fn create_topic(&self, name: &str, config: &[u8]) -> Result<Promise<TopicInfo>, StoreError> {
+        let mut appender = lock(&self.shard.appender);
+        let number = {
+            let catalog = self.shard.catalog();
+            if catalog.named(name).is_some() || name == LOST_TOPIC {
+                return Err(StoreError::TopicExists);
+            }
+            if catalog.is_full() {
+                return Err(StoreError::TooManyTopics);
+            }
+            catalog.next_number()
+        };
+        let id = TopicId(lock(&self.shard.ids).draw());
+        let info = TopicInfo { name: name.to_owned(), number, id, config: config.to_vec() };
+        let value = encode_topic(number, id, config);
+        Ok(self.change_topic(&mut appender, name, Some(value))?.map(|()| info))
     }
 
     /// Replaces a topic's config.
     ///
     /// # Errors
     /// `NoTopic`, or why it could not be appended.
-    pub fn configure_topic(&self, _topic: TopicNumber, _config: &[u8]) -> Result<Promise<()>, StoreError> {
-        unimplemented!()
+    pub fn configure_topic(&self, topic: TopicNumber, config: &[u8]) -> Result<Promise<()>, StoreError> {
+        let mut appender = lock(&self.shard.appender);
+        let (name, value) = {
+            let catalog = self.shard.catalog();
+            let topic = catalog.live(topic).ok_or(StoreError::NoTopic)?;
+            (topic.name.clone(), encode_topic(topic.number, topic.id, config))
+        };
+        self.change_topic(&mut appender, &name, Some(value))
     }
 
     /// Deletes a topic: its records are dead from here on, for readers, keys and rebuilds.
     ///
     /// # Errors
     /// `NoTopic`, or why it could not be appended.
-    pub fn delete_topic(&self, _topic: TopicNumber) -> Result<Promise<()>, StoreError> {
-        unimplemented!()
+    pub fn delete_topic(&self, topic: TopicNumber) -> Result<Promise<()>, StoreError> {
+        let mut appender = lock(&self.shard.appender);
+        let name = {
+            let catalog = self.shard.catalog();
+            let topic = catalog.live(topic).filter(|topic| &*topic.name != STATE_TOPIC);
+            topic.ok_or(StoreError::NoTopic)?.name.clone()
+        };
+        self.change_topic(&mut appender, &name, None)
     }
 
     /// The topic of that name, if it exists now.
-    pub fn topic(&self, _name: &str) -> Option<TopicInfo> {
-        unimplemented!()
+    pub fn topic(&self, name: &str) -> Option<TopicInfo> {
+        self.shard.catalog().info(name)
     }
 
     /// All topics that exist now, internal ones included, by name.
     pub fn topics(&self) -> Vec<TopicInfo> {
-        unimplemented!()
+        self.shard.catalog().infos()
     }
 
     /// All state entries of a kind, by key, as appended so far. For `broker`'s start; it keeps its own copy afterwards.
-    pub fn state(&self, _kind: StateKind) -> Vec<(Vec<u8>, Vec<u8>)> {
-        unimplemented!()
+    pub fn state(&self, kind: StateKind) -> Vec<(Vec<u8>, Vec<u8>)> {
+        lock(&self.shard.appender).state.of_kind(kind)
     }
 
     // --- reading -------------------------------------------------------------------------------------------------
@@ -178,34 +235,35 @@ impl Store {
     ///
     /// # Errors
     /// `Damaged` when a record is not the (topic, queue, offset) that the index names.
-    pub fn read(&self, _request: &ReadRequest<'_>) -> Result<Read, StoreError> {
-        unimplemented!()
+    pub fn read(&self, request: &ReadRequest<'_>) -> Result<Read, StoreError> {
+        self.shard.read(request)
     }
 
     /// First and next visible offset of a queue; `None` when it never had a record.
-    pub fn offsets(&self, _queue: QueueKey) -> Option<QueueOffsets> {
-        unimplemented!()
+    pub fn offsets(&self, queue: QueueKey) -> Option<QueueOffsets> {
+        self.shard.visible_offsets(queue)
     }
 
     /// All queues of a topic that ever had a record, with their offsets.
-    pub fn queues(&self, _topic: TopicNumber) -> Vec<(QueueKey, QueueOffsets)> {
-        unimplemented!()
+    pub fn queues(&self, topic: TopicNumber) -> Vec<(QueueKey, QueueOffsets)> {
+        let queues = self.shard.queues.queues(topic).into_iter().map(|queue_id| QueueKey { topic, queue_id });
+        queues.filter_map(|queue| Some((queue, self.offsets(queue)?))).collect()
     }
 
     /// The offset at a time, exact to the message. May wait for the disk.
     ///
     /// # Errors
     /// `Io`, `Damaged`.
-    pub fn offset_at(&self, _queue: QueueKey, _time_ms: i64, _boundary: Boundary) -> Result<u64, StoreError> {
-        unimplemented!()
+    pub fn offset_at(&self, queue: QueueKey, time_ms: i64, boundary: Boundary) -> Result<u64, StoreError> {
+        self.shard.offset_at(queue, time_ms, boundary)
     }
 
     /// The store time of the record at an offset; `None` when there is none. May wait for the disk.
     ///
     /// # Errors
     /// `Io`, `Damaged`.
-    pub fn store_time(&self, _queue: QueueKey, _offset: u64) -> Result<Option<i64>, StoreError> {
-        unimplemented!()
+    pub fn store_time(&self, queue: QueueKey, offset: u64) -> Result<Option<i64>, StoreError> {
+        self.shard.store_time(queue, offset)
     }
 
     /// The record whose name is this position, if the index maps its own (topic, queue, offset) back to it. May wait
@@ -213,8 +271,8 @@ impl Store {
     ///
     /// # Errors
     /// `Io`.
-    pub fn record_named(&self, _position: Position) -> Result<Option<Bytes>, StoreError> {
-        unimplemented!()
+    pub fn record_named(&self, position: Position) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.shard.record_named(position.0)?.map(|(bytes, _)| bytes))
     }
 
     /// Records of a topic that carry a key, newest first, stored in `[from_ms, to_ms]`. May wait for the disk.
@@ -223,37 +281,66 @@ impl Store {
     /// `Io`.
     pub fn query_key(
         &self,
-        _topic: TopicNumber,
-        _key: &str,
-        _from_ms: i64,
-        _to_ms: i64,
-        _records_max: usize,
+        topic: TopicNumber,
+        key: &str,
+        from_ms: i64,
+        to_ms: i64,
+        records_max: usize,
     ) -> Result<Vec<Bytes>, StoreError> {
-        unimplemented!()
+        self.shard.query_key(topic, key, (from_ms, to_ms), records_max)
     }
 
     /// First position of the log and its appended end.
     pub fn log_range(&self) -> (Position, Position) {
-        unimplemented!()
+        (Position(self.shard.first()), self.shard.watermarks.appended())
     }
 
     /// Store time of the oldest record, if there is one. May wait for the disk.
     pub fn oldest_store_time(&self) -> Option<i64> {
-        unimplemented!()
+        self.shard.oldest_store_time()
     }
 
     /// Part of the disk in use, 0 to 1.
     pub fn disk_ratio(&self) -> f64 {
-        unimplemented!()
+        let Ok(space) = self.shard.disk.space(&self.shard.layout.dir) else { return 0.0 };
+        if space.total == 0 { 0.0 } else { 1.0 - space.free.min(space.total) as f64 / space.total as f64 }
+    }
+
+    pub(crate) fn shard(&self) -> Arc<Shard> {
+        self.shard.clone()
+    }
+
+    /// Appends a change of a topic, under the append lock: it is checked against the catalog that it changes.
+    fn change_topic(
+        &self,
+        appender: &mut Appender,
+        name: &str,
+        value: Option<Vec<u8>>,
+    ) -> Result<Promise<()>, StoreError> {
+        let change = StateChange { kind: StateKind::TOPIC, key: name.as_bytes().to_vec(), value };
+        let mut builder = GroupBuilder::new();
+        builder.any_state(&[change]);
+        let group = self.shard.group(builder)?;
+        let appended = self.shard.guarded("the append section", || self.shard.append_locked(appender, group));
+        let appended =
+            appended.unwrap_or_else(|| Err(AppendError::Closed("the append section panicked".to_owned())))?;
+        Ok(appended.promise(self.ack_level(), ()))
+    }
+
+    /// The level at which this store's mode acknowledges.
+    pub fn ack_level(&self) -> Level {
+        match self.shard.mode() {
+            FlushMode::Sync => Level::Flushed,
+            FlushMode::Async => Level::Written,
+        }
+    }
+
+    /// Says that `name` needs the log from `position` on, or that it needs nothing any more: what lies there or behind
+    /// is not deleted.
+    pub fn hold(&self, name: &'static str, position: Option<Position>) {
+        lock(&self.shard.house).retention.hold(name, position.map(|p| p.0));
     }
 }
 
-impl crate::read::ColdRead {
-    /// Does the read, waiting for the disk. For a bounded pool of blocking threads.
-    ///
-    /// # Errors
-    /// `Io`, `Damaged`.
-    pub fn complete(self) -> Result<crate::read::ReadResult, StoreError> {
-        unimplemented!()
-    }
-}
+/// What a closed store answers to writers.
+const CLOSED: &str = "the store was closed";

@@ -1,0 +1,233 @@
+//! Work that is on no message's path: superblock, room ahead, snapshots, checkpoints of the indexes.
+//!
+//! Each call does at most one bounded step of each, so that one thread (or one simulated step) does it all.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use braid_io::{Clock, disk::replace_file};
+
+use crate::health::lock;
+use crate::retention::Retention;
+use crate::shard::Shard;
+use crate::snapshot::Snapshot;
+use crate::superblock::Superblock;
+use crate::turns::Prepared;
+
+/// How often the superblock follows a log that moves.
+const SUPERBLOCK_INTERVAL_MS: u64 = 1000;
+/// How often the indexes follow a log that moves, and after how many bytes at the latest.
+const CHECKPOINT_INTERVAL_MS: u64 = 5000;
+const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// Pause between two steps of pre-writing: 1 MiB each, so at most 256 MiB a second.
+const PREWRITE_PAUSE_MS: u64 = 4;
+/// Longest time between two calls.
+const IDLE_MS: u64 = 500;
+/// After a failure of something that can wait.
+const RETRY_MS: u64 = 1000;
+
+/// Owned by the thread that keeps house.
+pub(crate) struct House {
+    superblock_due_ms: u64,
+    checkpoint_due_ms: u64,
+    /// The log's end at the last checkpoint.
+    checkpointed: u64,
+    /// What the snapshot on disk covers.
+    pub(crate) snapshot_position: u64,
+    /// An image of the state, to be written when the log is durable up to where it was taken.
+    image: Option<Image>,
+    /// Set when a snapshot is wanted whatever has been appended since the last.
+    pub(crate) wants_snapshot: bool,
+    /// Time of the last record of each sealed file.
+    pub(crate) sealed: BTreeMap<u64, i64>,
+    pub(crate) retention: Retention,
+}
+
+struct Image {
+    snapshot: Snapshot,
+    /// The log must be flushed up to here before the image may be written.
+    durable_at: u64,
+    /// Queue offsets of all records below are contained.
+    covers: u64,
+}
+
+impl House {
+    pub(crate) fn new(
+        superblock: &Superblock,
+        snapshot_position: u64,
+        sealed: BTreeMap<u64, i64>,
+        store_ms: i64,
+        clock: &dyn Clock,
+    ) -> Self {
+        let now = clock.monotonic_ms();
+        Self {
+            superblock_due_ms: now + SUPERBLOCK_INTERVAL_MS,
+            checkpoint_due_ms: now + CHECKPOINT_INTERVAL_MS,
+            checkpointed: superblock.first_position,
+            snapshot_position,
+            image: None,
+            wants_snapshot: false,
+            sealed,
+            retention: Retention::new(store_ms, clock),
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn housekeeping(&self) -> u64 {
+        self.guarded("housekeeping", || self.keep_house()).unwrap_or(IDLE_MS)
+    }
+
+    fn keep_house(&self) -> u64 {
+        let mut house = lock(&self.house);
+        if self.health.is_closed() {
+            return IDLE_MS;
+        }
+        if let Err(error) = self.follow_with_superblock(&mut house) {
+            self.fail(format!("writing the superblock failed: {error}"));
+            return IDLE_MS;
+        }
+        let pressed = self.keep_retention(&mut house);
+        let mut pause = self.make_room_ahead(pressed);
+        for (what, done) in [
+            ("a snapshot", self.keep_snapshot(&mut house)),
+            ("the indexes", self.keep_indexes(&mut house, false)),
+        ] {
+            if let Err(error) = done {
+                tracing::warn!(%error, "writing {what} failed; it is tried again");
+                pause = pause.max(RETRY_MS);
+            }
+        }
+        pause
+    }
+
+    fn follow_with_superblock(&self, house: &mut House) -> io::Result<()> {
+        let now = self.clock.monotonic_ms();
+        if now >= house.superblock_due_ms {
+            house.superblock_due_ms = now + SUPERBLOCK_INTERVAL_MS;
+            self.prove(self.watermarks.flushed().0)?;
+        }
+        Ok(())
+    }
+
+    /// One step of making room ahead of the tail. `pressed` says that the disk is too full for writers.
+    fn make_room_ahead(&self, pressed: bool) -> u64 {
+        let wanted = self.watermarks.appended().0 + self.options.prewrite_bytes;
+        match self.prepare_step(wanted) {
+            Prepared::Full(reason) => {
+                let left = self.files.room_end().saturating_sub(self.watermarks.appended().0);
+                // Writers go on as long as what was made ahead lasts.
+                if left < self.options.prewrite_bytes.min(PRESSED_BYTES) / 2 {
+                    self.disk_full(reason);
+                }
+                RETRY_MS
+            }
+            _ if pressed => RETRY_MS,
+            prepared => {
+                if self.health.space_is_free() {
+                    tracing::info!("space is free again; writers go on");
+                    self.notify();
+                }
+                if prepared == Prepared::More { PREWRITE_PAUSE_MS } else { IDLE_MS }
+            }
+        }
+    }
+
+    fn keep_snapshot(&self, house: &mut House) -> io::Result<()> {
+        let appended = self.watermarks.appended().0;
+        let due = house.wants_snapshot || appended - house.snapshot_position >= self.options.snapshot_bytes;
+        if house.image.is_none() && due {
+            house.image = Some(self.take_image(&mut house.sealed));
+        }
+        self.write_image(house)
+    }
+
+    /// Writes the image if the log is durable up to it.
+    fn write_image(&self, house: &mut House) -> io::Result<()> {
+        let Some(image) = house.image.take() else { return Ok(()) };
+        if image.durable_at > self.watermarks.flushed().0 {
+            house.image = Some(image);
+            return Ok(());
+        }
+        // A failed write leaves the old snapshot; the next call takes a new image.
+        replace_file(&*self.disk, &self.layout.snapshot, &image.snapshot.encode())?;
+        house.snapshot_position = image.snapshot.position;
+        house.retention.snapshot_covers = image.covers;
+        house.wants_snapshot = false;
+        Ok(())
+    }
+
+    /// Copies the state at the log's present end. Queue offsets may be newer than the image's position, never newer
+    /// than what must be durable before it is written: a replay takes the higher of the two.
+    fn take_image(&self, sealed: &mut BTreeMap<u64, i64>) -> Image {
+        let covers = self.watermarks.dispatched().0;
+        let mut snapshot = {
+            let mut appender = lock(&self.appender);
+            sealed.extend(appender.take_seals());
+            Snapshot {
+                position: appender.end(),
+                store_ms: appender.store_ms(),
+                catalog: self.catalog().clone(),
+                state: appender.state.clone(),
+                queues: BTreeMap::new(),
+                sealed: BTreeMap::new(),
+            }
+        };
+        let first = self.first();
+        sealed.retain(|&base, _| base >= first);
+        snapshot.sealed.clone_from(sealed);
+        snapshot.catalog.forget_below(first);
+        snapshot.queues = self.queues.next_offsets().into_iter().collect();
+        let durable_at = snapshot.position.max(self.watermarks.dispatched().0);
+        Image { covers: covers.min(snapshot.position), snapshot, durable_at }
+    }
+
+    /// Writes the indexes up to what is durable and visible.
+    fn keep_indexes(&self, house: &mut House, now_or_never: bool) -> io::Result<()> {
+        let now = self.clock.monotonic_ms();
+        let covered = self.watermarks.flushed().0.min(self.watermarks.dispatched().0);
+        let ahead = covered.saturating_sub(house.checkpointed);
+        let due = ahead >= CHECKPOINT_BYTES
+            || self.keys.wants_checkpoint()
+            || ahead > 0 && now >= house.checkpoint_due_ms;
+        if !due && !now_or_never {
+            return Ok(());
+        }
+        house.checkpoint_due_ms = now + CHECKPOINT_INTERVAL_MS;
+        self.queues.checkpoint(covered)?;
+        if now_or_never || self.keys.wants_checkpoint() || ahead >= CHECKPOINT_BYTES {
+            self.keys.checkpoint(covered)?;
+        }
+        house.checkpointed = covered;
+        Ok(())
+    }
+
+    /// Writes snapshot, indexes and the clean flag; the log is flushed to its end and nothing is appended any more.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        let mut house = lock(&self.house);
+        let end = self.watermarks.appended().0;
+        assert!(self.watermarks.flushed().0 == end, "a clean stop comes after the last flush");
+        house.image = Some(self.take_image(&mut house.sealed));
+        self.write_image(&mut house)?;
+        if let Err(error) = self.keep_indexes(&mut house, true) {
+            // Derived: the next start reads more of the log instead.
+            tracing::warn!(%error, "writing the indexes failed");
+        }
+        let mut superblock = lock(&self.superblock);
+        if let Some(superblock) = superblock.as_mut() {
+            let prewritten = self.files.room_end();
+            superblock.update(|s| {
+                s.durable = end;
+                s.prewritten = s.prewritten.max(prewritten);
+                s.clean = true;
+            })?;
+        }
+        self.proved.fetch_max(end, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// Of the room ahead, so many bytes (or half of what is wanted ahead, if less) are used up before a disk that gives no
+/// more counts as full.
+const PRESSED_BYTES: u64 = 2 << 20;

@@ -1,0 +1,397 @@
+//! Finding records and handing them out: by (queue, offset), by time, by key, by name.
+//!
+//! A record is found through an index and then checked to be what the index says: its own topic, queue, offset and
+//! place, and its checksum when it came from the disk. Nobody gets bytes that are not.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use braid_record::{Peek, RecordView, peek};
+use bytes::Bytes;
+
+use crate::append::derive;
+use crate::catalog::{QueueKey, TopicNumber};
+use crate::files::LogFile;
+use crate::index::Entry;
+use crate::keys::key_hash;
+use crate::progress::Position;
+use crate::read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+use crate::report::StoreError;
+use crate::shard::Shard;
+
+/// Unwanted bytes between two wanted records that are read along rather than begun anew.
+const GAP_BYTES_MAX: u64 = 16 << 10;
+/// Bytes that one read of the disk fetches, unless a single record is longer.
+const RUN_BYTES_MAX: u64 = 1 << 20;
+/// Index entries that are looked at in one go when a filter picks among them.
+const FILTERED_STEP: usize = 256;
+/// Positions that are asked of the key index in one go.
+const KEY_STEP: usize = 64;
+
+/// What a read that must not wait found out.
+enum Fetched {
+    Records(Vec<Bytes>),
+    WouldWait,
+}
+
+/// What the index gave for a request.
+struct Picked {
+    entries: Vec<Entry>,
+    next_offset: u64,
+}
+
+impl Shard {
+    pub(crate) fn visible_offsets(&self, queue: QueueKey) -> Option<QueueOffsets> {
+        self.catalog().live(queue.topic)?;
+        self.queues.offsets(queue)
+    }
+
+    pub(crate) fn read(self: &Arc<Self>, request: &ReadRequest<'_>) -> Result<Read, StoreError> {
+        let queue = request.queue;
+        let Some(QueueOffsets { min, max }) = self.visible_offsets(queue) else {
+            return Ok(Read::Ready(empty_result(ReadStatus::Empty, 0, QueueOffsets::default())));
+        };
+        let offsets = QueueOffsets { min, max };
+        let ended = |status, next| Ok(Read::Ready(empty_result(status, next, offsets)));
+        match request.offset {
+            offset if offset < min => return ended(ReadStatus::BelowStart, min),
+            offset if offset == max => return ended(ReadStatus::AtEnd, max),
+            offset if offset > max => return ended(ReadStatus::BeyondEnd, max),
+            _ => {}
+        }
+        let result = empty_result(ReadStatus::NoMatch, request.offset, offsets);
+        let cold = |picked, result| Read::Cold(ColdRead { shard: self.clone(), queue, picked, result });
+        let Some(picked) = self.pick(request)? else { return Ok(cold(Vec::new(), result)) };
+        let result = ReadResult { next_offset: picked.next_offset, ..result };
+        Ok(match self.fetch(queue, &picked.entries, false)? {
+            Fetched::Records(records) => Read::Ready(result.with(records)),
+            Fetched::WouldWait => cold(picked.entries, result),
+        })
+    }
+
+    /// Asks the index; `None` when it would have to wait for the disk.
+    fn pick(&self, request: &ReadRequest<'_>) -> Result<Option<Picked>, StoreError> {
+        let mut picked = Picked { entries: Vec::new(), next_offset: request.offset };
+        let mut looked_at = 0;
+        let mut bytes = 0;
+        while looked_at < request.entries_max.max(1) && picked.entries.len() < request.records_max {
+            let step = match request.filter {
+                None => request.records_max - picked.entries.len(),
+                Some(_) => FILTERED_STEP,
+            };
+            let step = step.min(request.entries_max.max(1) - looked_at);
+            let Some(entries) = self.queues.lookup(request.queue, picked.next_offset, step, false)? else {
+                // What was found so far is an answer; nothing at all needs the disk.
+                return Ok((looked_at > 0).then_some(picked));
+            };
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                looked_at += 1;
+                if request.filter.is_none_or(|wanted| wanted(entry.word)) {
+                    let full = picked.entries.len() >= request.records_max
+                        || !picked.entries.is_empty() && bytes + entry.size as usize > request.bytes_max;
+                    if full {
+                        return Ok(Some(picked));
+                    }
+                    bytes += entry.size as usize;
+                    picked.entries.push(entry);
+                }
+                assert!(entry.next_offset() > picked.next_offset, "the index answers in offset order");
+                picked.next_offset = entry.next_offset();
+            }
+        }
+        Ok(Some(picked))
+    }
+
+    /// The records of index entries, checked. Records whose file is gone are left out.
+    fn fetch(&self, queue: QueueKey, entries: &[Entry], may_wait: bool) -> Result<Fetched, StoreError> {
+        let topic = {
+            let catalog = self.catalog();
+            let Some(topic) = catalog.live(queue.topic) else { return Ok(Fetched::Records(Vec::new())) };
+            topic.name.clone()
+        };
+        let mut records = Vec::with_capacity(entries.len());
+        let mut at = 0;
+        while at < entries.len() {
+            if let Some(bytes) = self.in_tail(entries[at].position, entries[at].size as usize) {
+                check_match(&RecordView::parse(&bytes), &topic, queue, &entries[at])?;
+                records.push(bytes);
+                at += 1;
+                continue;
+            }
+            let run = &entries[at..at + self.run_len(&entries[at..])];
+            at += run.len();
+            let Some(file) = self.files.holding(run[0].position) else { continue };
+            let last = run[run.len() - 1];
+            let len = last.position + u64::from(last.size) - run[0].position;
+            let Some(bytes) = read_bytes(&file, run[0].position, len as usize, may_wait)? else {
+                return Ok(Fetched::WouldWait);
+            };
+            for entry in run {
+                let from = (entry.position - run[0].position) as usize;
+                let bytes = bytes.slice(from..from + entry.size as usize);
+                check_match(&RecordView::check(&bytes, entry.position, true), &topic, queue, entry)?;
+                records.push(bytes);
+            }
+        }
+        Ok(Fetched::Records(records))
+    }
+
+    /// How many entries one read of the disk serves.
+    fn run_len(&self, entries: &[Entry]) -> usize {
+        let first = entries[0];
+        let base = self.files.base_of(first.position);
+        let mut end = first.position + u64::from(first.size);
+        let mut len = 1;
+        for next in &entries[1..] {
+            let next_end = next.position + u64::from(next.size);
+            let fits = next.position >= end
+                && next.position - end <= GAP_BYTES_MAX
+                && next_end - first.position <= RUN_BYTES_MAX
+                && self.files.base_of(next.position) == base;
+            if !fits {
+                break;
+            }
+            end = next_end;
+            len += 1;
+        }
+        len
+    }
+
+    fn in_tail(&self, position: u64, size: usize) -> Option<Bytes> {
+        self.tail.read().unwrap_or_else(PoisonError::into_inner).get(position, size)
+    }
+
+    /// Bytes of the log, from memory or from the disk; `None` when their file is gone.
+    fn bytes_at(&self, position: u64, len: usize) -> io::Result<Option<Bytes>> {
+        if let Some(bytes) = self.in_tail(position, len) {
+            return Ok(Some(bytes));
+        }
+        let Some(file) = self.files.holding(position) else { return Ok(None) };
+        read_bytes(&file, position, len, true)
+    }
+
+    /// The visible record that begins at a position, whole and checked; `None` when none does.
+    fn record_at(&self, position: u64) -> io::Result<Option<Bytes>> {
+        if position < self.first() || position >= self.watermarks.dispatched().0 {
+            return Ok(None);
+        }
+        let left = self.files.base_of(position) + self.files.file_bytes - position;
+        if left < braid_record::RECORD_BYTES_MIN as u64 {
+            return Ok(None);
+        }
+        let Some(head) = self.bytes_at(position, braid_record::BLANK_HEAD_BYTES)? else { return Ok(None) };
+        let Some(Peek::Record(size)) = peek(&head) else { return Ok(None) };
+        if size as u64 > left.min(self.options.file_bytes) {
+            return Ok(None);
+        }
+        let Some(bytes) = self.bytes_at(position, size)? else { return Ok(None) };
+        Ok(RecordView::check(&bytes, position, true).is_ok().then_some(bytes))
+    }
+
+    /// The record at a position, if the index maps its own topic, queue and offset back to it. A forged record inside a
+    /// body passes every check but this one.
+    pub(crate) fn record_named(&self, position: u64) -> Result<Option<(Bytes, TopicNumber)>, StoreError> {
+        let Some(bytes) = self.record_at(position)? else { return Ok(None) };
+        let Ok(view) = RecordView::parse(&bytes) else { return Ok(None) };
+        let Some(topic) = self.catalog().resolve(view.topic(), position) else { return Ok(None) };
+        let queue = QueueKey { topic, queue_id: view.queue_id() };
+        if self.visible_offsets(queue).is_none() {
+            return Ok(None);
+        }
+        let entries = self.queues.lookup(queue, view.queue_offset(), 1, true)?.unwrap_or_default();
+        let maps_back = entries.first().is_some_and(|entry| {
+            entry.position == position
+                && entry.first_offset == view.queue_offset()
+                && entry.size as usize == bytes.len()
+        });
+        Ok(maps_back.then_some((bytes, topic)))
+    }
+
+    /// The record that covers an offset, or the next one behind a gap, with its entry.
+    fn record_of(&self, queue: QueueKey, offset: u64) -> Result<Option<(Entry, Bytes)>, StoreError> {
+        let entries = self.queues.lookup(queue, offset, 1, true)?.unwrap_or_default();
+        let Some(&entry) = entries.first() else { return Ok(None) };
+        match self.fetch(queue, &[entry], true)? {
+            Fetched::Records(mut records) => Ok(records.pop().map(|bytes| (entry, bytes))),
+            Fetched::WouldWait => unreachable!("a read that may wait does"),
+        }
+    }
+
+    pub(crate) fn store_time(&self, queue: QueueKey, offset: u64) -> Result<Option<i64>, StoreError> {
+        if self.visible_offsets(queue).is_none() {
+            return Ok(None);
+        }
+        let record = self.record_of(queue, offset)?;
+        Ok(record.filter(|(entry, _)| entry.first_offset <= offset).and_then(|(_, bytes)| time_of(&bytes)))
+    }
+
+    pub(crate) fn offset_at(
+        &self,
+        queue: QueueKey,
+        time: i64,
+        boundary: Boundary,
+    ) -> Result<u64, StoreError> {
+        let Some(QueueOffsets { min, max }) = self.visible_offsets(queue) else { return Ok(0) };
+        let behind = |stored: i64| match boundary {
+            Boundary::FirstAtOrAfter => stored < time,
+            Boundary::LastAtOrBefore => stored <= time,
+        };
+        // The first offset that is not behind; store times never go back along a queue.
+        let (mut low, mut high) = (min, max);
+        // The last record that is behind.
+        let mut last_behind = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some((entry, bytes)) = self.record_of(queue, middle)? else {
+                // Retention was faster than this search.
+                low = middle + 1;
+                continue;
+            };
+            let stored = time_of(&bytes).unwrap_or(i64::MIN);
+            if behind(stored) {
+                low = entry.next_offset();
+                last_behind = Some(entry.first_offset);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(match boundary {
+            Boundary::FirstAtOrAfter if low >= max => max,
+            // A record that spans offsets is found by its first.
+            Boundary::FirstAtOrAfter => {
+                self.record_of(queue, low)?.map_or(max, |(entry, _)| entry.first_offset)
+            }
+            Boundary::LastAtOrBefore => last_behind.unwrap_or(min),
+        })
+    }
+
+    pub(crate) fn query_key(
+        &self,
+        topic: TopicNumber,
+        key: &str,
+        (from_ms, to_ms): (i64, i64),
+        records_max: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let hash = key_hash(topic, key);
+        let mut records = Vec::new();
+        let mut end = self.watermarks.dispatched().0;
+        while records.len() < records_max {
+            let positions = self.keys.lookup(hash, self.first()..end, KEY_STEP)?;
+            let Some(&oldest) = positions.last() else { break };
+            assert!(oldest < end, "each step goes further back");
+            end = oldest;
+            for position in positions {
+                // Two keys may share a hash, so the record is asked.
+                let Some((bytes, of)) = self.record_named(position)? else { continue };
+                let Ok(view) = RecordView::parse(&bytes) else { continue };
+                if view.store_timestamp() < from_ms {
+                    return Ok(records);
+                }
+                let carries =
+                    of == topic && derive(&self.options.derivers, &view).keys.iter().any(|own| own == key);
+                if carries && view.store_timestamp() <= to_ms && records.len() < records_max {
+                    records.push(bytes);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Store time of the oldest record.
+    pub(crate) fn oldest_store_time(&self) -> Option<i64> {
+        let bytes = self.record_at(self.first()).ok()??;
+        time_of(&bytes)
+    }
+}
+
+impl ColdRead {
+    /// Does the read, waiting for the disk. For a bounded pool of blocking threads.
+    ///
+    /// When the index itself had to be read, the result has no records and status
+    /// [`NoMatch`](ReadStatus::NoMatch) with an unchanged `next_offset`: the next read of that offset finds the index
+    /// in memory.
+    ///
+    /// # Errors
+    /// `Io`, `Damaged`.
+    pub fn complete(self) -> Result<ReadResult, StoreError> {
+        let Self { shard, queue, picked, result } = self;
+        if picked.is_empty() {
+            shard.queues.lookup(queue, result.next_offset, FILTERED_STEP, true)?;
+            return Ok(result);
+        }
+        match shard.fetch(queue, &picked, true)? {
+            Fetched::Records(records) => Ok(result.with(records)),
+            Fetched::WouldWait => unreachable!("a read that may wait does"),
+        }
+    }
+}
+
+impl ReadResult {
+    fn with(self, records: Vec<Bytes>) -> Self {
+        let status = if records.is_empty() { ReadStatus::NoMatch } else { ReadStatus::Found };
+        Self { status, records, ..self }
+    }
+}
+
+fn empty_result(status: ReadStatus, next_offset: u64, offsets: QueueOffsets) -> ReadResult {
+    ReadResult { status, records: Vec::new(), next_offset, min_offset: offsets.min, max_offset: offsets.max }
+}
+
+fn time_of(record: &[u8]) -> Option<i64> {
+    RecordView::parse(record).ok().map(|view| view.store_timestamp())
+}
+
+/// Reads `[position, position + len)` of a file; `None` when that would wait and must not.
+fn read_bytes(file: &Arc<LogFile>, position: u64, len: usize, may_wait: bool) -> io::Result<Option<Bytes>> {
+    let at = position - file.base;
+    let mut buffer = vec![0; len];
+    if may_wait {
+        file.file.read_exact_at(&mut buffer, at)?;
+        return Ok(Some(buffer.into()));
+    }
+    let mut done = 0;
+    while done < len {
+        match file.file.read_at_cached(&mut buffer[done..], at + done as u64)? {
+            None => return Ok(None),
+            Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(n) => done += n,
+        }
+    }
+    Ok(Some(buffer.into()))
+}
+
+/// Checks that a record is the one that an index entry names.
+fn check_match(
+    view: &Result<RecordView<'_>, braid_record::DecodeError>,
+    topic: &str,
+    queue: QueueKey,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    let damaged = |reason| StoreError::Damaged { position: entry.position, reason };
+    let view = view.as_ref().map_err(|error| damaged(error.to_string()))?;
+    let in_place = view.position() == entry.position && view.len() == entry.size as usize;
+    let own = view.topic() == topic
+        && view.queue_id() == queue.queue_id
+        && view.queue_offset() == entry.first_offset;
+    let is_target = own
+        || view.targets().map_err(|error| damaged(error.to_string()))?.iter().any(|slot| {
+            slot.topic == queue.topic.0
+                && slot.queue_id == queue.queue_id
+                && slot.first_offset == entry.first_offset
+                && slot.count == entry.count
+        });
+    if in_place && is_target {
+        return Ok(());
+    }
+    Err(damaged(format!(
+        "it says {} queue {} offset {}, the index says {topic} queue {} offset {}",
+        view.topic(),
+        view.queue_id(),
+        view.queue_offset(),
+        queue.queue_id,
+        entry.first_offset
+    )))
+}

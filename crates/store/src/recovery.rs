@@ -1,0 +1,655 @@
+//! Opening a directory: finding the log's end, telling a tear from damage, rebuilding what is derived.
+//!
+//! The table of what is done in which case is `docs/format/recovery.md`. The rule behind it: bytes below the durable
+//! watermark were promised, so whatever is wrong there is damage and nothing is cut; above it, at most
+//! `unflushed_bytes_max` bytes were ever written and not synced, so a whole record further behind a bad place than that
+//! proves that the bad place had been synced too.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use braid_io::{Clock, Disk, File, OpenMode, disk::replace_file};
+
+use crate::appender::Appender;
+use crate::files::{self, Layout, LogFile, LogFiles, PrepareError, parse_log_file_name, sync_dir};
+use crate::housekeeping::House;
+use crate::index::QueueIndex;
+use crate::keys::KeyIndex;
+use crate::options::StoreOptions;
+use crate::progress::Position;
+use crate::replay::{Covered, Replay};
+use crate::report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow};
+use crate::scan::{At, LogScan};
+use crate::shard::{Ids, Parts, Shard};
+use crate::snapshot::{self, Snapshot};
+use crate::superblock::{self, Superblock, SuperblockError, SuperblockFile};
+
+/// Bytes of zeros that one write of a cut writes.
+const CUT_STEP_BYTES: u64 = 1 << 20;
+
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+    let what = what.into();
+    move |source| OpenError::Io { what, source }
+}
+
+/// Opens a directory for use.
+pub(crate) fn open(
+    options: StoreOptions,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Shard, RecoveryReport), OpenError> {
+    options.check().map_err(OpenError::Options)?;
+    let layout = Layout::new(&options.dir);
+    let lock = take_lock(&*disk, &layout)?;
+    let mut ids = Ids::new(options.id_seed);
+    let boot = ids.draw();
+    make_directories(&*disk, &layout).map_err(io_error("making the data directory"))?;
+    let (mut superblock, is_new) = match superblock::read(&*disk, &layout.superblock) {
+        Ok(superblock) => (superblock, false),
+        Err(SuperblockError::Missing) => {
+            (make_superblock(&options, &*disk, &layout, ids.draw(), boot)?, true)
+        }
+        Err(error) => return Err(refuse_superblock(error)),
+    };
+    check_options(&options, &superblock)?;
+
+    let mut report = RecoveryReport::default();
+    let files = open_files(&*disk, &layout, &superblock, OpenMode::Write)?;
+    let snapshot = load_snapshot(&*disk, &layout, &superblock, &mut report)?;
+    let mut log_end = u64::MAX;
+    let outcome = loop {
+        let outcome = Attempt {
+            options: &options,
+            disk: &disk,
+            layout: &layout,
+            superblock: &superblock,
+            snapshot: &snapshot,
+            log_end,
+        }
+        .run(files.clone())?;
+        // An index that covers more than the log has is loaded again without what is not there.
+        if outcome.end < outcome.covered.queues.max(outcome.covered.keys) && log_end == u64::MAX {
+            log_end = outcome.end;
+            continue;
+        }
+        break outcome;
+    };
+    let Outcome { mut scan, queues, keys, catalog, state, store_ms, sealed, end, verdict, clean, .. } =
+        outcome;
+    report.rows.extend(if is_new { vec![RecoveryRow::New] } else { outcome.rows });
+    report.scanned_records = outcome.scanned;
+    report.damage = outcome.damage;
+    report.notes.extend(outcome.notes);
+
+    let read_only = !report.damage.is_empty();
+    let mut health = Health::Serving;
+    let mut superblock_file = None;
+    if read_only {
+        health = Health::ReadOnly(describe_damage(&report.damage));
+    } else {
+        if !clean && !is_new {
+            report.cut_bytes =
+                cut(&mut scan, end, verdict).map_err(io_error("cutting the log's torn end"))?;
+            make_durable(&*disk, &layout, &scan, superblock.durable, end)
+                .map_err(io_error("syncing the log"))?;
+        }
+        superblock_file = Some(
+            SuperblockFile::open(&*disk, &layout.superblock, superblock.clone())
+                .map_err(io_error("opening the superblock"))?,
+        );
+    }
+
+    let piece = files::PREWRITE_STEP_BYTES.min(superblock.file_bytes);
+    let hint = superblock.prewritten;
+    let known = |base: u64| (base + piece).max(hint.max(end).clamp(base, base + superblock.file_bytes));
+    let log_files = LogFiles::new(superblock.file_bytes, scan.into_files(known));
+    if let Some(file) = superblock_file.as_mut() {
+        if log_files.holding(end).is_none() {
+            match make_file(&*disk, &layout, &log_files, end) {
+                Ok(()) => {}
+                Err(PrepareError::Full(error) | PrepareError::Tail(error)) => {
+                    health = Health::DiskFull(format!("no room for the log: {error}"));
+                }
+            }
+        }
+        log_files.refresh_room(end);
+        file.update(|s| {
+            if !clean && !is_new {
+                s.raise_epoch(end);
+            }
+            s.clean = false;
+            s.boot = boot;
+            s.durable = s.durable.max(end);
+            s.prewritten = s.prewritten.max(log_files.room_end());
+            s.unflushed_bytes_max = options.unflushed_bytes_max;
+        })
+        .map_err(io_error("writing the superblock"))?;
+        superblock = file.current().clone();
+    }
+
+    // The next offsets of queues that have no record left are in the snapshot alone.
+    queues.retain_topics(&|topic| catalog.live(topic).is_some());
+    for (&queue, &next) in &snapshot.queues {
+        if catalog.live(queue.topic).is_some() {
+            queues.set_next(queue, next);
+        }
+    }
+    let appender = Appender::new(superblock.file_bytes, end, store_ms, state, queues.next_offsets());
+    let house = House::new(&superblock, snapshot.position, sealed, store_ms, &*clock);
+    let shard = Shard::new(Parts {
+        layout,
+        disk,
+        clock,
+        lock,
+        health,
+        files: log_files,
+        appender,
+        catalog,
+        queues,
+        keys,
+        superblock: superblock_file,
+        house,
+        ids,
+        first: superblock.first_position,
+        options,
+    });
+    tell(&report, end);
+    Ok((shard, report))
+}
+
+fn tell(report: &RecoveryReport, end: u64) {
+    tracing::info!(rows = ?report.rows, end, scanned = report.scanned_records, cut = report.cut_bytes, "log opened");
+    for note in &report.notes {
+        tracing::warn!("{note}");
+    }
+    for damage in &report.damage {
+        tracing::error!(from = damage.from.0, to = damage.to.0, reason = damage.reason, lost = ?damage.lost, "damage");
+    }
+}
+
+pub(crate) fn take_lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn braid_io::DirLock>, OpenError> {
+    disk.create_dir_all(&layout.dir).map_err(io_error("making the data directory"))?;
+    match disk.lock(&layout.lock) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked(layout.dir.clone())),
+        other => other.map_err(io_error("taking the data directory's lock")),
+    }
+}
+
+/// Makes the directories, durably: a superblock that survives must not lie in a directory that does not.
+fn make_directories(disk: &dyn Disk, layout: &Layout) -> io::Result<()> {
+    disk.create_dir_all(&layout.commitlog)?;
+    disk.create_dir_all(&layout.braid)?;
+    sync_dir(disk, &layout.dir)?;
+    match layout.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // Whoever cannot read the parent has not made the data directory in it.
+        Some(parent) => match sync_dir(disk, parent) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(()),
+            other => other,
+        },
+        None => Ok(()),
+    }
+}
+
+fn make_superblock(
+    options: &StoreOptions,
+    disk: &dyn Disk,
+    layout: &Layout,
+    directory: u128,
+    boot: u128,
+) -> Result<Superblock, OpenError> {
+    let has_log = !disk.list(&layout.commitlog).map_err(io_error("listing the log"))?.is_empty();
+    let has_snapshot = disk
+        .list(&layout.braid)
+        .map_err(io_error("listing the data directory"))?
+        .iter()
+        .any(|entry| layout.snapshot.file_name().is_some_and(|name| name == entry.name.as_str()));
+    if has_log || has_snapshot {
+        return Err(OpenError::Format(format!(
+            "{} has a log and no superblock: it was not made by this program, or braid/superblock is lost; restore it \
+             from a backup",
+            layout.dir.display()
+        )));
+    }
+    let superblock = Superblock {
+        sequence: 1,
+        required_features: 0,
+        optional_features: 0,
+        directory,
+        shard: options.shard,
+        first_position: options.first_position,
+        file_bytes: options.file_bytes,
+        boot,
+        clean: false,
+        durable: options.first_position,
+        unflushed_bytes_max: options.unflushed_bytes_max,
+        checksum_from: options.first_position,
+        prewritten: options.first_position,
+        epoch: 1,
+        epochs: vec![(1, options.first_position)],
+    };
+    replace_file(disk, &layout.superblock, &superblock::new_file(&superblock))
+        .map_err(io_error("making the superblock"))?;
+    Ok(superblock)
+}
+
+pub(crate) fn refuse_superblock(error: SuperblockError) -> OpenError {
+    match error {
+        SuperblockError::Missing => {
+            OpenError::Format("there is no braid/superblock: this is no data directory of this program".to_owned())
+        }
+        SuperblockError::Damaged => OpenError::Format(
+            "neither slot of braid/superblock is whole: restore the file from a backup, or replace the directory"
+                .to_owned(),
+        ),
+        SuperblockError::Unknown(sentence) => OpenError::Format(sentence),
+        SuperblockError::Io(source) => OpenError::Io { what: "reading the superblock".to_owned(), source },
+    }
+}
+
+fn check_options(options: &StoreOptions, superblock: &Superblock) -> Result<(), OpenError> {
+    if options.file_bytes != superblock.file_bytes {
+        return Err(OpenError::Options(format!(
+            "the directory has log files of {} bytes, the configuration says {}: a directory keeps the length it was \
+             made with",
+            superblock.file_bytes, options.file_bytes
+        )));
+    }
+    if options.shard != superblock.shard {
+        return Err(OpenError::Options(format!(
+            "the directory holds shard {}, the configuration says {}",
+            superblock.shard, options.shard
+        )));
+    }
+    Ok(())
+}
+
+/// Opens all files of the log, and removes those that retention had given up before it was interrupted.
+pub(crate) fn open_files(
+    disk: &dyn Disk,
+    layout: &Layout,
+    superblock: &Superblock,
+    mode: OpenMode,
+) -> Result<BTreeMap<u64, Arc<dyn File>>, OpenError> {
+    let mut files = BTreeMap::new();
+    let mut removed = false;
+    for entry in disk.list(&layout.commitlog).map_err(io_error("listing the log"))? {
+        let base = parse_log_file_name(&entry.name)
+            .filter(|base| !entry.is_dir && base.is_multiple_of(superblock.file_bytes));
+        let Some(base) = base else {
+            return Err(OpenError::Format(format!(
+                "{} is no log file of this directory: commitlog/ holds nothing else, move it away",
+                layout.commitlog.join(&entry.name).display()
+            )));
+        };
+        let path = layout.log_file(base);
+        if base < superblock.first_position {
+            if mode == OpenMode::Write {
+                disk.remove_file(&path).map_err(io_error("removing a file below the log's start"))?;
+                removed = true;
+            }
+            continue;
+        }
+        if entry.len != superblock.file_bytes {
+            return Err(OpenError::Format(format!(
+                "{} has {} bytes, every log file of this directory has {}",
+                path.display(),
+                entry.len,
+                superblock.file_bytes
+            )));
+        }
+        files.insert(base, disk.open(&path, mode).map_err(io_error(format!("opening {}", path.display())))?);
+    }
+    if removed {
+        sync_dir(disk, &layout.commitlog).map_err(io_error("syncing the log's directory"))?;
+    }
+    Ok(files)
+}
+
+/// Reads the snapshot. Without one, the log's first byte must still be there: then all state is in the log.
+pub(crate) fn load_snapshot(
+    disk: &dyn Disk,
+    layout: &Layout,
+    superblock: &Superblock,
+    report: &mut RecoveryReport,
+) -> Result<Snapshot, OpenError> {
+    let what = match snapshot::read(disk, &layout.snapshot).map_err(io_error("reading the snapshot"))? {
+        snapshot::Found::Whole(snapshot) => return Ok(*snapshot),
+        snapshot::Found::Missing => "is missing".to_owned(),
+        snapshot::Found::Damaged(sentence) => {
+            report.notes.push(format!("braid/snapshot is damaged ({sentence}); state is read from the log"));
+            format!("is damaged: {sentence}")
+        }
+    };
+    if superblock.first_position != superblock.checksum_from {
+        return Err(OpenError::Format(format!(
+            "braid/snapshot {what}, and the log's first files are gone, so its state is lost with it: restore the file \
+             from a backup"
+        )));
+    }
+    Ok(Snapshot::empty(superblock.first_position))
+}
+
+/// One pass over the log.
+struct Attempt<'a> {
+    options: &'a StoreOptions,
+    disk: &'a Arc<dyn Disk>,
+    layout: &'a Layout,
+    superblock: &'a Superblock,
+    snapshot: &'a Snapshot,
+    /// Nothing derived is taken from above.
+    log_end: u64,
+}
+
+/// What a pass found.
+struct Outcome {
+    scan: LogScan,
+    queues: QueueIndex,
+    keys: KeyIndex,
+    covered: Covered,
+    catalog: crate::catalog::Catalog,
+    state: crate::state::StateMap,
+    store_ms: i64,
+    sealed: BTreeMap<u64, i64>,
+    end: u64,
+    verdict: Verdict,
+    /// The run before stopped in order, and nothing contradicts it.
+    clean: bool,
+    rows: Vec<RecoveryRow>,
+    damage: Vec<Damage>,
+    notes: Vec<String>,
+    scanned: u64,
+}
+
+/// What lies behind the log's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Verdict {
+    /// End of the bytes that must be zeroed.
+    nonzero_end: u64,
+}
+
+impl Attempt<'_> {
+    fn run(&self, files: BTreeMap<u64, Arc<dyn File>>) -> Result<Outcome, OpenError> {
+        let s = self.superblock;
+        let upper = files.keys().next_back().map_or(s.first_position, |last| last + s.file_bytes);
+        let log_end = self.log_end.min(upper);
+        let (queues, queues_from) =
+            QueueIndex::open(self.disk.clone(), &self.layout.queues, s.first_position, log_end)
+                .map_err(io_error("opening the queue index"))?;
+        let (keys, keys_from) =
+            KeyIndex::open(self.disk.clone(), &self.layout.keys, s.first_position, log_end)
+                .map_err(io_error("opening the key index"))?;
+        let first = s.first_position;
+        let covered = Covered {
+            state: self.snapshot.position.max(first),
+            queues: queues_from.max(first),
+            keys: keys_from.max(first),
+        };
+        let mut replay = Replay::new(covered, &self.options.derivers, &queues, &keys);
+        replay.catalog = self.snapshot.catalog.clone();
+        replay.state = self.snapshot.state.clone();
+        replay.store_ms = self.snapshot.store_ms;
+        replay.sealed = self.snapshot.sealed.clone();
+        let mut walk = Walk {
+            scan: LogScan::new(files, s.file_bytes, s.checksum_from),
+            replay,
+            durable: s.durable.max(covered.most()),
+            stopped_at: (s.clean && s.durable >= covered.most()).then_some(s.durable),
+            unflushed_bytes_max: s.unflushed_bytes_max,
+            rows: Vec::new(),
+            damage: Vec::new(),
+        };
+        walk.check_files(first)?;
+        let (end, verdict) = walk.run(covered.least())?;
+        let clean = walk.rows == [RecoveryRow::Clean];
+        walk.tell_lost();
+        let Walk { scan, replay, mut rows, damage, .. } = walk;
+        rows.dedup();
+        let Replay { catalog, state, store_ms, sealed, notes, records, .. } = replay;
+        Ok(Outcome {
+            scan,
+            queues,
+            keys,
+            covered,
+            catalog,
+            state,
+            store_ms,
+            sealed,
+            end,
+            verdict,
+            clean,
+            rows,
+            damage,
+            notes,
+            scanned: records,
+        })
+    }
+}
+
+/// Walks from a record boundary to the log's end.
+struct Walk<'a> {
+    scan: LogScan,
+    replay: Replay<'a>,
+    /// All below was promised.
+    durable: u64,
+    /// Where a clean stop left the log's end.
+    stopped_at: Option<u64>,
+    unflushed_bytes_max: u64,
+    rows: Vec<RecoveryRow>,
+    damage: Vec<Damage>,
+}
+
+/// How the walk goes on behind a bad place.
+enum Next {
+    Skip(u64),
+    End(u64, Verdict),
+}
+
+impl Walk<'_> {
+    /// Finds files that must be there and are not.
+    fn check_files(&mut self, first: u64) -> Result<(), OpenError> {
+        let file_bytes = self.scan.file_end(first) - self.scan.base_of(first);
+        let last = self.scan.bases().next_back();
+        let mut base = first;
+        while base < self.durable {
+            if self.scan.file(base).is_none() {
+                let in_the_middle = last.is_some_and(|last| last > base);
+                self.rows.push(if in_the_middle {
+                    RecoveryRow::MissingFile
+                } else {
+                    RecoveryRow::ShorterThanWatermark
+                });
+                self.damage.push(Damage {
+                    from: Position(base),
+                    to: Position((base + file_bytes).min(self.durable)),
+                    reason: format!("the log file {} is missing", files::log_file_name(base)),
+                    lost: Vec::new(),
+                });
+            }
+            base += file_bytes;
+        }
+        // Files are made one after the other, so a gap above the watermark is damage just the same.
+        if let Some(last) = last {
+            while base < last {
+                if self.scan.file(base).is_none() {
+                    self.rows.push(RecoveryRow::MissingFile);
+                    self.damage.push(Damage {
+                        from: Position(base),
+                        to: Position(base + file_bytes),
+                        reason: format!("the log file {} is missing", files::log_file_name(base)),
+                        lost: Vec::new(),
+                    });
+                }
+                base += file_bytes;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, start: u64) -> Result<(u64, Verdict), OpenError> {
+        let reading = || io_error("reading the log");
+        let mut at = start;
+        loop {
+            if self.stopped_at == Some(at) && self.replay.open_group().is_none() {
+                let nothing_behind = match self.scan.at(at).map_err(reading())? {
+                    At::NoFile => true,
+                    At::Bad(_) => self.scan.bytes(at, 8).map_err(reading())? == [0; 8],
+                    At::Record(_) | At::Filler => false,
+                };
+                if nothing_behind {
+                    self.rows.push(RecoveryRow::Clean);
+                    return Ok((at, Verdict { nonzero_end: at }));
+                }
+            }
+            let next = match self.scan.at(at).map_err(reading())? {
+                At::Record(size) => {
+                    let bytes = self.scan.bytes(at, size).map_err(reading())?;
+                    self.replay.record(at, bytes).map_err(OpenError::Format)?;
+                    Next::Skip(at + size as u64)
+                }
+                At::Filler if self.replay.open_group().is_none() => {
+                    self.replay.file_ended(self.scan.base_of(at));
+                    Next::Skip(self.scan.file_end(at))
+                }
+                At::Filler => self.judge(at, "a filler inside a group of records".to_owned())?,
+                At::NoFile => match self.scan.next_base(at) {
+                    // Told by `check_files`.
+                    Some(base) => {
+                        self.after_damage()?;
+                        Next::Skip(base)
+                    }
+                    None => self.end_at(at, at, None)?,
+                },
+                At::Bad(reason) => self.judge(at, reason)?,
+            };
+            match next {
+                Next::Skip(to) => {
+                    assert!(to > at, "a walk goes forward");
+                    at = to;
+                }
+                Next::End(end, verdict) => return Ok((end, verdict)),
+            }
+        }
+    }
+
+    /// What is damaged is passed over; what was complete before it and what verifies behind it is served.
+    fn after_damage(&mut self) -> Result<(), OpenError> {
+        self.replay.damaged = true;
+        self.replay.keep_group().map_err(OpenError::Format)
+    }
+
+    /// Gaps in queues that were seen so far belong to the damage that was met last.
+    fn tell_lost(&mut self) {
+        if let Some(last) = self.damage.last_mut() {
+            last.lost.append(&mut self.replay.lost);
+        }
+    }
+
+    fn judge(&mut self, at: u64, reason: String) -> Result<Next, OpenError> {
+        let promised = at < self.durable;
+        let behind = self
+            .scan
+            .search(at, self.durable, self.unflushed_bytes_max, promised)
+            .map_err(io_error("reading the log"))?;
+        let nearest = behind.nearest.filter(|&nearest| nearest > at);
+        // Synced bytes are a prefix, and at most the bound lies behind them.
+        let proved = !promised && behind.farthest_end.is_some_and(|end| end - at > self.unflushed_bytes_max);
+        match nearest {
+            Some(nearest) if promised || proved => {
+                self.rows.push(RecoveryRow::DamageBelowWatermark);
+                self.tell_lost();
+                self.damage.push(Damage {
+                    from: Position(at),
+                    to: Position(nearest),
+                    reason,
+                    lost: Vec::new(),
+                });
+                self.after_damage()?;
+                Ok(Next::Skip(nearest))
+            }
+            Some(_) => self.end_at(at, behind.nonzero_end, Some(RecoveryRow::Hole)),
+            None if behind.nonzero_end > at => {
+                self.end_at(at, behind.nonzero_end, Some(RecoveryRow::TornTail))
+            }
+            None => self.end_at(at, at, None),
+        }
+    }
+
+    /// The log ends at `at`, or before an incomplete group. `torn` says what lies behind, if it is not zeros.
+    fn end_at(&mut self, at: u64, nonzero_end: u64, torn: Option<RecoveryRow>) -> Result<Next, OpenError> {
+        let group = self.replay.open_group();
+        let end = group.unwrap_or(at);
+        if end < self.durable {
+            self.rows.push(RecoveryRow::ShorterThanWatermark);
+            if !self.damage.iter().any(|damage| damage.from.0 <= at && at < damage.to.0) {
+                self.damage.push(Damage {
+                    from: Position(at),
+                    to: Position(self.durable.max(at)),
+                    reason: "the log ends before its durable watermark".to_owned(),
+                    lost: Vec::new(),
+                });
+            }
+            self.after_damage()?;
+            return Ok(Next::End(at, Verdict { nonzero_end: at }));
+        }
+        if group.is_some() {
+            self.rows.push(RecoveryRow::IncompleteGroup);
+            self.replay.drop_group();
+        }
+        match (torn, group) {
+            (Some(row), _) => self.rows.push(row),
+            (None, None) => self.rows.push(RecoveryRow::CleanEnd),
+            (None, Some(_)) => {}
+        }
+        Ok(Next::End(end, Verdict { nonzero_end: nonzero_end.max(at) }))
+    }
+}
+
+/// Zeroes what lies behind the log's end, durably, so that it is never taken for a part of what is appended next. A
+/// crash inside leaves a bad place where one was before: the next start cuts again.
+fn cut(scan: &mut LogScan, end: u64, verdict: Verdict) -> io::Result<u64> {
+    let mut at = end;
+    while at < verdict.nonzero_end {
+        let base = scan.base_of(at);
+        let stop = scan.file_end(at).min(verdict.nonzero_end);
+        if let Some(file) = scan.file(base) {
+            let mut from = at;
+            while from < stop {
+                let len = CUT_STEP_BYTES.min(stop - from);
+                file.write_all_at(&vec![0; len as usize], from - base)?;
+                from += len;
+            }
+            file.sync_data()?;
+        }
+        at = stop;
+    }
+    Ok(verdict.nonzero_end.saturating_sub(end))
+}
+
+/// What a killed process had written may be in the page cache alone: it counts as durable only when it is.
+fn make_durable(disk: &dyn Disk, layout: &Layout, scan: &LogScan, durable: u64, end: u64) -> io::Result<()> {
+    for base in scan.bases().filter(|&base| base >= scan.base_of(durable) && base <= end) {
+        if let Some(file) = scan.file(base) {
+            file.sync_data()?;
+        }
+    }
+    sync_dir(disk, &layout.commitlog)?;
+    sync_dir(disk, &layout.braid)
+}
+
+fn make_file(disk: &dyn Disk, layout: &Layout, log_files: &LogFiles, end: u64) -> Result<(), PrepareError> {
+    assert!(end.is_multiple_of(log_files.file_bytes), "a log that ends inside a file has that file");
+    let file: LogFile = files::create(disk, layout, end, log_files.file_bytes)?;
+    log_files.insert(file);
+    Ok(())
+}
+
+fn describe_damage(damage: &[Damage]) -> String {
+    let ranges: Vec<String> =
+        damage.iter().map(|d| format!("positions {} to {} ({})", d.from.0, d.to.0, d.reason)).collect();
+    format!(
+        "the log is damaged below its durable watermark, at {}; nothing was changed. `braidmq store verify` lists what \
+         is lost, `braidmq store repair --accept-loss` gives it up",
+        ranges.join(", ")
+    )
+}

@@ -1,0 +1,217 @@
+//! What a scan's records mean: state, topics, index entries, keys. The same as the append section gave them.
+
+use std::collections::BTreeMap;
+
+use braid_record::RecordView;
+
+use crate::append::derive;
+use crate::catalog::{Catalog, QueueKey, STATE_TOPIC_NUMBER, TopicNumber};
+use crate::dispatch::enter_keys;
+use crate::index::{Entry, QueueIndex};
+use crate::keys::{KeyIndex, key_hash};
+use crate::options::Deriver;
+use crate::state::{StateKind, StateMap, decode_body};
+
+/// Positions from which on each kind of knowledge must be taken from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Covered {
+    pub(crate) state: u64,
+    pub(crate) queues: u64,
+    pub(crate) keys: u64,
+}
+
+impl Covered {
+    pub(crate) fn least(&self) -> u64 {
+        self.state.min(self.queues).min(self.keys)
+    }
+
+    pub(crate) fn most(&self) -> u64 {
+        self.state.max(self.queues).max(self.keys)
+    }
+}
+
+/// Takes records in log order.
+pub(crate) struct Replay<'a> {
+    pub(crate) covered: Covered,
+    pub(crate) derivers: &'a [(Option<&'static str>, Deriver)],
+    pub(crate) catalog: Catalog,
+    pub(crate) state: StateMap,
+    pub(crate) queues: &'a QueueIndex,
+    pub(crate) keys: &'a KeyIndex,
+    /// Time of the newest record.
+    pub(crate) store_ms: i64,
+    /// Time of each sealed file's last record.
+    pub(crate) sealed: BTreeMap<u64, i64>,
+    pub(crate) records: u64,
+    pub(crate) notes: Vec<String>,
+    /// Set behind a damaged range: gaps in queues are told from here on. (topic, queue id, first, count)
+    pub(crate) damaged: bool,
+    pub(crate) lost: Vec<(String, u32, u64, u64)>,
+    /// Records of a group that is not complete yet.
+    group: Vec<(u64, Vec<u8>)>,
+}
+
+/// Notes of one opening that are kept; a damaged log could have millions.
+const NOTES_MAX: usize = 32;
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(
+        covered: Covered,
+        derivers: &'a [(Option<&'static str>, Deriver)],
+        queues: &'a QueueIndex,
+        keys: &'a KeyIndex,
+    ) -> Self {
+        Self {
+            covered,
+            derivers,
+            catalog: Catalog::new(),
+            state: StateMap::default(),
+            queues,
+            keys,
+            store_ms: 0,
+            sealed: BTreeMap::new(),
+            records: 0,
+            notes: Vec::new(),
+            damaged: false,
+            lost: Vec::new(),
+            group: Vec::new(),
+        }
+    }
+
+    /// Where an incomplete group began.
+    pub(crate) fn open_group(&self) -> Option<u64> {
+        self.group.first().map(|(position, _)| *position)
+    }
+
+    /// Drops an incomplete group.
+    pub(crate) fn drop_group(&mut self) {
+        self.group.clear();
+    }
+
+    /// Takes what is there of a group whose rest is lost to damage: what was acknowledged and verifies is served.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) fn keep_group(&mut self) -> Result<(), String> {
+        for (position, bytes) in std::mem::take(&mut self.group) {
+            self.apply_bytes(position, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a record that was checked; those of a group together, when its last is there.
+    ///
+    /// # Errors
+    /// A sentence, when state is of a kind that must be known and is not.
+    pub(crate) fn record(&mut self, position: u64, bytes: &[u8]) -> Result<(), String> {
+        self.records += 1;
+        let view = RecordView::parse(bytes).map_err(|error| error.to_string())?;
+        if view.group_goes_on() {
+            self.group.push((position, bytes.to_vec()));
+            return Ok(());
+        }
+        self.keep_group()?;
+        self.apply(position, &view)
+    }
+
+    /// Takes the end of a file.
+    pub(crate) fn file_ended(&mut self, base: u64) {
+        self.sealed.insert(base, self.store_ms);
+    }
+
+    fn apply_bytes(&mut self, position: u64, bytes: &[u8]) -> Result<(), String> {
+        let view = RecordView::parse(bytes).map_err(|error| error.to_string())?;
+        self.apply(position, &view)
+    }
+
+    fn apply(&mut self, position: u64, view: &RecordView<'_>) -> Result<(), String> {
+        self.store_ms = self.store_ms.max(view.store_timestamp());
+        let topic = self.catalog.resolve(view.topic(), position);
+        if position >= self.covered.state && topic == Some(STATE_TOPIC_NUMBER) {
+            self.apply_state(position, view.body())?;
+        }
+        if position >= self.covered.queues || position >= self.covered.keys {
+            self.enter(position, topic, view);
+        }
+        Ok(())
+    }
+
+    fn apply_state(&mut self, position: u64, body: &[u8]) -> Result<(), String> {
+        for change in decode_body(body)? {
+            if change.kind != StateKind::TOPIC {
+                self.state.apply(&change);
+            } else if let Err(sentence) = self.catalog.apply(&change.key, change.value.as_deref(), position) {
+                // Behind damage the entry that this one builds on may be lost.
+                if !self.damaged {
+                    return Err(format!(
+                        "the state record at position {position} is inconsistent: {sentence}"
+                    ));
+                }
+                self.note(format!("the state record at position {position} builds on lost ones: {sentence}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, position: u64, own: Option<TopicNumber>, view: &RecordView<'_>) {
+        let slots = match view.targets() {
+            Ok(slots) => slots,
+            Err(error) => {
+                return self.note(format!("the record at position {position} is passed over: {error}"));
+            }
+        };
+        let facts = derive(self.derivers, view);
+        let entry = |first_offset, count| Entry {
+            first_offset,
+            count,
+            position,
+            size: view.len() as u32,
+            word: facts.index_word,
+            newest_time: facts.newest_time,
+        };
+        if position >= self.covered.queues {
+            if let (Some(topic), []) = (own, &slots[..]) {
+                let queue = QueueKey { topic, queue_id: view.queue_id() };
+                self.enter_queue(queue, entry(view.queue_offset(), 1));
+            }
+            for (at, slot) in slots.iter().enumerate() {
+                let topic = TopicNumber(slot.topic);
+                let agrees = at > 0 || own == Some(topic);
+                if agrees && self.catalog.lived_at(topic, position) {
+                    let queue = QueueKey { topic, queue_id: slot.queue_id };
+                    self.enter_queue(queue, entry(slot.first_offset, slot.count));
+                }
+            }
+        }
+        if position >= self.covered.keys
+            && let Some(topic) = own
+        {
+            let hashes: Vec<u64> = facts.keys.iter().map(|key| key_hash(topic, key)).collect();
+            enter_keys(self.keys, &hashes, position);
+        }
+    }
+
+    fn enter_queue(&mut self, queue: QueueKey, entry: Entry) {
+        let next = self.queues.offsets(queue).map(|offsets| offsets.max);
+        match next {
+            Some(next) if entry.first_offset < next => {
+                return self.note(format!(
+                    "the record at position {} takes offset {} of a queue that goes on at {next}; it is passed over",
+                    entry.position, entry.first_offset
+                ));
+            }
+            Some(next) if self.damaged && entry.first_offset > next => {
+                let name = self.catalog.live(queue.topic).map_or(String::new(), |t| t.name.to_string());
+                self.lost.push((name, queue.queue_id, next, entry.first_offset - next));
+            }
+            _ => {}
+        }
+        self.queues.insert(queue, entry);
+    }
+
+    fn note(&mut self, sentence: String) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(sentence);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Giving up the log's oldest files: by age, and under pressure of the disk.
+//!
+//! What may go is the minimum over the named holders. A file goes in an order that a crash cannot break: a snapshot that
+//! covers it is durable, the superblock names the new start, readers are told, and only then its name is removed. A
+//! start that finds a file below the superblock's first position removes it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use braid_io::{Clock, Space};
+
+use crate::health::lock;
+use crate::housekeeping::House;
+use crate::shard::Shard;
+
+/// How often the disk is asked for its room.
+const SPACE_INTERVAL_MS: u64 = 1000;
+/// A wall clock that moved on by this much more than the monotonic one has jumped.
+const JUMP_MS: i64 = 60_000;
+/// While the age of files is in doubt, one goes in this time.
+const DOUBT_PAUSE_MS: u64 = 60_000;
+/// Files that must be free before disk pressure stops to count, when that is less than [`FREE_BYTES`].
+const FREE_FILES: u64 = 4;
+const FREE_BYTES: u64 = 10 << 30;
+
+/// Owned by the thread that keeps house.
+pub(crate) struct Retention {
+    /// State and offsets of all records below are in the snapshot on disk.
+    pub(crate) snapshot_covers: u64,
+    /// Who else needs the log from where on, by name.
+    holders: BTreeMap<&'static str, u64>,
+    wall_ms: i64,
+    monotonic_ms: u64,
+    /// Files that came of age in this span of wall time did so by a jump of the clock, or while nobody was running.
+    doubted: Option<(i64, i64)>,
+    doubted_next_ms: u64,
+    space: Option<Space>,
+    space_due_ms: u64,
+}
+
+/// Why a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Age,
+    Pressure,
+}
+
+impl Retention {
+    /// `store_ms` is the time of the log's newest record: what came of age since then did so while nobody was running.
+    pub(crate) fn new(store_ms: i64, clock: &dyn Clock) -> Self {
+        let (wall_ms, monotonic_ms) = (clock.wall_ms(), clock.monotonic_ms());
+        let doubted = (store_ms > 0 && wall_ms - store_ms > JUMP_MS).then_some((store_ms, wall_ms));
+        Self {
+            snapshot_covers: 0,
+            holders: BTreeMap::new(),
+            wall_ms,
+            monotonic_ms,
+            doubted,
+            doubted_next_ms: monotonic_ms,
+            space: None,
+            space_due_ms: monotonic_ms,
+        }
+    }
+
+    /// Says that `name` needs the log from `position` on, or that it needs nothing.
+    pub(crate) fn hold(&mut self, name: &'static str, position: Option<u64>) {
+        match position {
+            Some(position) => self.holders.insert(name, position),
+            None => self.holders.remove(name),
+        };
+    }
+
+    fn watch_clock(&mut self, clock: &dyn Clock) -> i64 {
+        let (wall, monotonic) = (clock.wall_ms(), clock.monotonic_ms());
+        let went = wall - self.wall_ms - (monotonic - self.monotonic_ms) as i64;
+        if went > JUMP_MS {
+            let from = self.doubted.map_or(self.wall_ms, |(from, _)| from.min(self.wall_ms));
+            tracing::warn!(
+                jump_ms = went,
+                "the wall clock jumped: at most one log file is deleted per minute"
+            );
+            self.doubted = Some((from, wall));
+        }
+        (self.wall_ms, self.monotonic_ms) = (wall, monotonic);
+        wall
+    }
+
+    /// True when a file that came of age at `of_age_ms` may go now.
+    fn is_its_turn(&mut self, of_age_ms: i64, now_ms: u64) -> bool {
+        let in_doubt = self.doubted.is_some_and(|(from, to)| (from..=to).contains(&of_age_ms));
+        if !in_doubt {
+            return true;
+        }
+        if now_ms < self.doubted_next_ms {
+            return false;
+        }
+        self.doubted_next_ms = now_ms + DOUBT_PAUSE_MS;
+        true
+    }
+}
+
+impl Shard {
+    /// Gives up at most one file. True when the disk is too full for writers.
+    pub(crate) fn keep_retention(&self, house: &mut House) -> bool {
+        let wall = house.retention.watch_clock(&*self.clock);
+        let used_percent = self.pressing_percent(&mut house.retention);
+        let [_, at_once, refuse] = self.options.retention.used_percent.map(u64::from);
+        let pressed = used_percent.is_some_and(|used| used >= refuse);
+        if pressed {
+            self.disk_full(format!(
+                "{}% of the disk are in use, from {refuse}% on writers are refused",
+                used_percent.unwrap_or(100)
+            ));
+        }
+        if let Some(reason) =
+            self.head_file_goes(house, wall, used_percent.is_some_and(|used| used >= at_once))
+            && let Err(error) = self.give_up_head(house, reason)
+        {
+            tracing::warn!(%error, "deleting the oldest log file failed; it is tried again");
+        }
+        pressed
+    }
+
+    /// Percent of the disk in use, when so little is free that it counts.
+    fn pressing_percent(&self, retention: &mut Retention) -> Option<u64> {
+        let now = self.clock.monotonic_ms();
+        if now >= retention.space_due_ms {
+            retention.space_due_ms = now + SPACE_INTERVAL_MS;
+            retention.space = self.disk.space(&self.layout.dir).ok();
+        }
+        let space = retention.space.filter(|space| space.total > 0)?;
+        let free_min = self
+            .options
+            .retention
+            .free_bytes_min
+            .unwrap_or(FREE_BYTES.min(FREE_FILES * self.options.file_bytes));
+        let used = space.total - space.free.min(space.total);
+        (space.free < free_min)
+            .then(|| u64::try_from(u128::from(used) * 100 / u128::from(space.total)).unwrap_or(100))
+    }
+
+    /// Why the oldest file goes now; `None` when it stays.
+    fn head_file_goes(&self, house: &mut House, wall: i64, at_once: bool) -> Option<Reason> {
+        house.sealed.extend(lock(&self.appender).take_seals());
+        let head = self.first();
+        let end = head + self.options.file_bytes;
+        let dispatched = self.watermarks.dispatched().0;
+        let held = house.retention.holders.values().copied().min().unwrap_or(u64::MAX);
+        // The file that is written, what is not visible yet and what somebody holds stays.
+        if end > dispatched.min(self.watermarks.flushed().0).min(held) {
+            return None;
+        }
+        let of_age = house.sealed.get(&head)?.saturating_add(self.options.retention.keep_ms);
+        let reason = if at_once {
+            Reason::Pressure
+        } else if of_age < wall {
+            Reason::Age
+        } else {
+            return None;
+        };
+        // The snapshot is the first holder: it must know the offsets of queues that end with this file.
+        if house.retention.snapshot_covers < end || house.snapshot_position < end {
+            house.wants_snapshot = true;
+            return None;
+        }
+        let now = self.clock.monotonic_ms();
+        (reason == Reason::Pressure || house.retention.is_its_turn(of_age, now)).then_some(reason)
+    }
+
+    fn give_up_head(&self, house: &mut House, reason: Reason) -> io::Result<()> {
+        let head = self.first();
+        let first = head + self.options.file_bytes;
+        if let Some(superblock) = lock(&self.superblock).as_mut() {
+            superblock.update(|s| {
+                s.first_position = first;
+                s.durable = s.durable.max(first);
+            })?;
+        }
+        self.first.store(first, Ordering::Release);
+        house.sealed.remove(&head);
+        if reason == Reason::Pressure {
+            tracing::warn!(head, "the disk is nearly full: the oldest log file is deleted before its time");
+        } else {
+            tracing::info!(head, "the oldest log file is deleted");
+        }
+        // Whatever fails from here on is made good by the next start: the file lies below the log's start.
+        self.files.take_out(head);
+        self.queues.trim(first)?;
+        self.keys.trim(first)?;
+        self.disk.remove_file(&self.layout.log_file(head))?;
+        crate::files::sync_dir(&*self.disk, &self.layout.commitlog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicI64;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Hands {
+        wall: AtomicI64,
+        monotonic: AtomicI64,
+    }
+
+    impl Clock for Hands {
+        fn wall_ms(&self) -> i64 {
+            self.wall.load(Ordering::Relaxed)
+        }
+
+        fn monotonic_ms(&self) -> u64 {
+            self.monotonic.load(Ordering::Relaxed) as u64
+        }
+    }
+
+    #[test]
+    fn after_a_jump_of_the_clock_one_file_goes_per_minute() {
+        let clock = Hands::default();
+        clock.wall.store(1_000_000, Ordering::Relaxed);
+        let mut retention = Retention::new(0, &clock);
+        assert!(retention.is_its_turn(900_000, 0) && retention.is_its_turn(900_001, 0));
+        // A day passes on the wall within a second.
+        clock.wall.store(87_400_000, Ordering::Relaxed);
+        clock.monotonic.store(1000, Ordering::Relaxed);
+        retention.watch_clock(&clock);
+        assert!(retention.is_its_turn(2_000_000, 1000));
+        assert!(!retention.is_its_turn(2_000_001, 60_999));
+        assert!(retention.is_its_turn(2_000_001, 61_000));
+        // What comes of age after the jump is not in doubt.
+        assert!(retention.is_its_turn(87_400_001, 61_000) && retention.is_its_turn(87_400_002, 61_000));
+    }
+
+    #[test]
+    fn what_came_of_age_while_nobody_was_running_is_in_doubt() {
+        let clock = Hands::default();
+        clock.wall.store(1_000_000, Ordering::Relaxed);
+        let mut retention = Retention::new(100_000, &clock);
+        assert!(retention.is_its_turn(500_000, 0) && !retention.is_its_turn(500_000, 1));
+    }
+}
