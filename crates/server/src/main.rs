@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod error;
 mod output;
+mod start;
 mod time;
 
 use std::process::ExitCode;
@@ -71,8 +72,8 @@ fn run(cli: Cli) -> CliResult {
     let out = &mut out;
     let connect = || Client::new(&global.server, Duration::from_secs(global.timeout));
     match command {
-        None => Ok(()),
-        Some(Command::Start(_args)) => Ok(()),
+        None => start::run(&start, out),
+        Some(Command::Start(args)) => start::run(&args, out),
         Some(Command::Produce(args)) => commands::produce::run(&args, &mut connect()?, out),
         Some(Command::Consume(args)) => commands::consume::run(&args, &mut connect()?, out),
         Some(Command::Topic(command)) => commands::topic::run(&command, &mut connect()?, out),

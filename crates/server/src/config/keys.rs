@@ -157,7 +157,7 @@ config! {
         /// Milliseconds that a send waits for the disk before it is answered FLUSH_DISK_TIMEOUT.
         flush_timeout_ms: u32 = "5000", in 1..=600_000;
         /// Length of a log file. Fixed when the directory is made; the default is RocketMQ's.
-        file_bytes: Bytes = "1 GiB", in Bytes(1 << 20)..=Bytes(i32::MAX as u64);
+        file_bytes: Bytes = "1 GiB", in Bytes(1 << 20)..=Bytes(1 << 30);
         /// Most bytes that are written and not yet on the disk; writers wait for the disk beyond it.
         unflushed_bytes_max: Bytes = "16 MiB", in Bytes(64 << 10)..=Bytes(1 << 30);
         /// Bytes of the newest messages that are kept in memory for readers.
@@ -241,8 +241,8 @@ mod tests {
         let cases = [
             ("store.file_bytes", "1048576", true),
             ("store.file_bytes", "1048575", false),
-            ("store.file_bytes", "2147483647", true),
-            ("store.file_bytes", "2147483648", false),
+            ("store.file_bytes", "1 GiB", true),
+            ("store.file_bytes", "1073741825", false),
             ("retention.hours", "0", false),
             ("retention.disk_clean_percent", "100", true),
             ("retention.disk_clean_percent", "101", false),

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 pub use keys::{Config, KEYS, Key, SECTIONS};
 pub use problem::{Place, Problem};
-pub use value::Setting;
 
 /// The largest configuration file that is read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;

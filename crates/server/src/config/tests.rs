@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::value::Setting;
 use super::*;
 
 fn load(file: Option<(&str, &str)>, sets: &[&str]) -> Result<Loaded, Vec<String>> {
@@ -37,7 +38,8 @@ fn the_last_source_wins_and_is_remembered() {
 #[test]
 fn values_with_blanks_and_equals_signs_reach_their_key() {
     let loaded = load(None, &["rocketmq.message_delay_level=1s 5s 10s"]).expect("valid");
-    assert_eq!(loaded.config.rocketmq.message_delay_level.delays_ms, [1_000, 5_000, 10_000]);
+    let table = &loaded.config.rocketmq.message_delay_level.table;
+    assert_eq!((table.levels(), table.milliseconds(3)), (3, 10_000));
 }
 
 #[test]

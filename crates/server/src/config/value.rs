@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use braid_broker::DelayTable;
 use braid_store::FlushMode;
 
 /// How a value is written in TOML.
@@ -303,12 +304,9 @@ impl Setting for Path {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelayLevels {
     text: String,
-    /// Milliseconds of level 1, 2, ...
-    pub delays_ms: Vec<u64>,
+    /// The delays.
+    pub table: DelayTable,
 }
-
-/// The most delay levels: RocketMQ's clients send the level as a small number, and its sample has 18.
-const DELAY_LEVELS_MAX: usize = 64;
 
 impl Setting for DelayLevels {
     const SHAPE: Shape = Shape::Text;
@@ -316,33 +314,9 @@ impl Setting for DelayLevels {
         "delays of level 1, 2, ...: numbers with `s`, `m`, `h` or `d`, blank separated";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let delay = |word: &str| {
-            let (number, unit) = word.split_at(word.len().checked_sub(1)?);
-            let unit_ms: u64 = match unit {
-                "s" => 1_000,
-                "m" => 60_000,
-                "h" => 3_600_000,
-                "d" => 86_400_000,
-                _ => return None,
-            };
-            number.parse::<u64>().ok()?.checked_mul(unit_ms)
-        };
-        let mut delays_ms = Vec::new();
-        for word in text.split_ascii_whitespace() {
-            let is_ascii = word.is_ascii();
-            let parsed = if is_ascii { delay(word) } else { None };
-            delays_ms.push(
-                parsed.ok_or_else(|| {
-                    format!("has `{word}`, which is not a number with s, m, h or d behind it")
-                })?,
-            );
-        }
-        match delays_ms.len() {
-            0 => Err("must name at least one delay, such as 1s 5s 10s".to_owned()),
-            levels if levels > DELAY_LEVELS_MAX => {
-                Err(format!("names {levels} delays, more than the {DELAY_LEVELS_MAX} that can be"))
-            }
-            _ => Ok(DelayLevels { text: text.to_owned(), delays_ms }),
+        match DelayTable::parse(text) {
+            Ok(table) => Ok(DelayLevels { text: text.to_owned(), table }),
+            Err(error) => Err(format!("can't be used: {error}")),
         }
     }
 
@@ -383,25 +357,14 @@ mod tests {
 
     #[test]
     fn delay_levels_are_read_as_rocketmq_writes_them() {
-        let cases: [(&str, Option<&[u64]>); 8] = [
-            ("1s 5s", Some(&[1_000, 5_000])),
-            ("  2m   1h 1d", Some(&[120_000, 3_600_000, 86_400_000])),
-            ("", None),
-            ("1", None),
-            ("s", None),
-            ("1s,5s", None),
-            ("1\u{e9}", None),
-            ("-1s", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(
-                DelayLevels::parse(text).ok().map(|levels| levels.delays_ms).as_deref(),
-                expected,
+        let levels = DelayLevels::parse("1s 5s 2h").expect("valid");
+        assert_eq!((levels.table.levels(), levels.table.milliseconds(3)), (3, 7_200_000));
+        for text in ["", "1", "1s,5s", "-1s"] {
+            assert!(
+                DelayLevels::parse(text).is_err_and(|error| error.starts_with("can't be used: ")),
                 "{text}"
             );
         }
-        assert!(DelayLevels::parse(&"1s ".repeat(DELAY_LEVELS_MAX)).is_ok());
-        assert!(DelayLevels::parse(&"1s ".repeat(DELAY_LEVELS_MAX + 1)).is_err());
     }
 
     #[test]

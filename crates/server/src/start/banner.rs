@@ -1,0 +1,184 @@
+//! What a started broker says: where it listens, where its data is, how safe an acknowledgement is, and what to type next.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use braid_edge_rocketmq::Addresses;
+use braid_store::{FlushMode, Health, RecoveryReport, RecoveryRow};
+use serde::Serialize;
+
+use super::Running;
+use super::limits::OpenFiles;
+use super::ready::Listeners;
+use crate::config::{Loaded, Origin};
+use crate::error::CliResult;
+use crate::output::{Out, facts};
+
+/// The banner, as JSON too.
+#[derive(Serialize)]
+pub struct Banner {
+    version: &'static str,
+    pid: u32,
+    started_in_ms: u64,
+    listeners: Listeners,
+    /// What clients are told to connect to.
+    advertised: String,
+    data: PathBuf,
+    /// `sync` or `async`.
+    flush: &'static str,
+    safety: &'static str,
+    recovery: Vec<String>,
+    read_only: bool,
+    open_files: Option<u64>,
+    #[serde(skip)]
+    addresses: Addresses,
+    #[serde(skip)]
+    files: OpenFiles,
+    #[serde(skip)]
+    flush_origin: String,
+}
+
+impl Banner {
+    /// Collects everything.
+    pub fn new(loaded: &Loaded, running: &Running, files: OpenFiles, took: Duration) -> Self {
+        let config = &loaded.config;
+        let addresses = running.edge.addresses();
+        let advertised = match &config.listen.advertised.0 {
+            Some(host) => format!("{host}:{}", addresses.main.port()),
+            None => "the address at which they reach the server".to_owned(),
+        };
+        let (flush, safety) = match config.store.flush {
+            FlushMode::Sync => {
+                ("sync", "acknowledged when on the disk: a killed process and a power cut lose nothing")
+            }
+            FlushMode::Async => (
+                "async",
+                "acknowledged when the operating system has it: a killed process loses nothing, a power cut up to the last second",
+            ),
+        };
+        let flush_origin = match loaded.origin("store.flush") {
+            Origin::Default => String::new(),
+            origin => format!(", as {origin} says"),
+        };
+        let dir = &config.store.dir.0;
+        Banner {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            started_in_ms: took.as_millis() as u64,
+            listeners: Listeners::of(&addresses),
+            advertised,
+            data: std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
+            flush,
+            safety,
+            recovery: recovery(&running.report),
+            read_only: matches!(running.store.health(), Health::ReadOnly(_)),
+            open_files: files.is,
+            addresses,
+            files,
+            flush_origin,
+        }
+    }
+
+    /// Prints it.
+    pub fn print(&self, out: &mut Out) -> CliResult {
+        out.object(self, || self.text())?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let mut pairs = Vec::new();
+        if let Some(nameserver) = self.addresses.nameserver {
+            pairs.push(("name server", format!("{nameserver}  point RocketMQ clients here")));
+        }
+        pairs.push(("broker", format!("{}  clients are told {}", self.addresses.main, self.advertised)));
+        if let Some(fast) = self.addresses.fast {
+            pairs.push(("fast port", format!("{fast}  for old clients with a VIP channel")));
+        }
+        pairs.push(("data", self.data.display().to_string()));
+        pairs.push(("safety", format!("{}: {}{}", self.flush, self.safety, self.flush_origin)));
+        pairs.extend(self.recovery.iter().map(|sentence| ("recovery", sentence.clone())));
+        pairs.push(("open files", self.files_text()));
+        if self.read_only {
+            pairs.push((
+                "READ ONLY",
+                "messages can be read, none is taken; `braidmq store repair` says what would be lost"
+                    .to_owned(),
+            ));
+        }
+        let reachable = |address: SocketAddr| SocketAddr::new(reachable(address.ip()), address.port());
+        let nameserver = self.addresses.nameserver.map(reachable);
+        let server = match nameserver {
+            Some(address) if address.to_string() != "127.0.0.1:9876" => format!(" --server {address}"),
+            _ => String::new(),
+        };
+        let namesrv = nameserver.map_or_else(|| "...".to_owned(), |address| address.to_string());
+        let facts: String = facts(&pairs).lines().map(|line| format!("  {line}\n")).collect();
+        format!(
+            "BraidMQ {} is ready after {} ms (pid {})\n\n{facts}\nA first message:\n\n  \
+             braidmq produce Hello --message \"hello, world\"{server}\n  \
+             braidmq consume Hello --from start{server}\n\nJava, with org.apache.rocketmq:rocketmq-client:\n\n  \
+             var producer = new DefaultMQProducer(\"hello\");\n  producer.setNamesrvAddr(\"{namesrv}\");\n  producer.start();\n  \
+             producer.send(new Message(\"Hello\", \"hello, world\".getBytes()));\n",
+            self.version, self.started_in_ms, self.pid
+        )
+    }
+
+    fn files_text(&self) -> String {
+        let number =
+            |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        if self.files.was == self.files.is {
+            number(self.files.is)
+        } else {
+            format!("{}, raised from {}", number(self.files.is), number(self.files.was))
+        }
+    }
+}
+
+/// An address that a client on this machine can type.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    }
+}
+
+/// What recovery found, as sentences.
+fn recovery(report: &RecoveryReport) -> Vec<String> {
+    let mut sentences: Vec<String> = report
+        .rows
+        .iter()
+        .map(|row| match row {
+            RecoveryRow::New => "a new directory".to_owned(),
+            RecoveryRow::Clean => "stopped cleanly last time".to_owned(),
+            RecoveryRow::CleanEnd => "ended without order last time; the log's end is whole".to_owned(),
+            RecoveryRow::TornTail => format!("the last write was torn; {} bytes were cut", report.cut_bytes),
+            RecoveryRow::Hole => {
+                format!(
+                    "the last writes reached the disk in part; {} bytes were cut from the first gap on",
+                    report.cut_bytes
+                )
+            }
+            RecoveryRow::IncompleteGroup => {
+                format!("the last group of records was incomplete; {} bytes were cut", report.cut_bytes)
+            }
+            RecoveryRow::DamageBelowWatermark => {
+                "DAMAGE: records that were on the disk are not readable".to_owned()
+            }
+            RecoveryRow::ShorterThanWatermark => {
+                "DAMAGE: the log is shorter than what was on the disk".to_owned()
+            }
+            RecoveryRow::MissingFile => "DAMAGE: a log file is missing".to_owned(),
+            RecoveryRow::NoSuperblock => "DAMAGE: the superblock is not readable".to_owned(),
+        })
+        .collect();
+    for damage in &report.damage {
+        sentences.push(format!("positions {} to {}: {}", damage.from.0, damage.to.0, damage.reason));
+        for (topic, queue, first, count) in &damage.lost {
+            sentences.push(format!("lost: {count} messages of {topic}, queue {queue}, from offset {first}"));
+        }
+    }
+    sentences.extend(report.notes.iter().cloned());
+    sentences
+}
