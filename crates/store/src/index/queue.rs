@@ -1,0 +1,154 @@
+//! One queue: where its extents lie in the journal, and its newest entries.
+
+use super::block::{self, ExtentHead};
+use super::cache::Place;
+use super::entry::{Run, Shape};
+
+/// A run of one queue's entries in the journal: what the directory keeps of its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) first_offset: u64,
+    /// Log position of the first entry.
+    pub(super) first_position: u64,
+    /// Log position of the last entry that is used, or above it.
+    pub(super) last_position: u64,
+    /// Offsets from the first to behind the last used one.
+    span: u32,
+    file: u32,
+    at: u32,
+    /// Entries in the block, which decide its length.
+    entries: u16,
+    /// Entries that count, fewer after a cut; the top bit says that they are wide.
+    used: u16,
+}
+
+const WIDE_BIT: u16 = 1 << 15;
+
+impl Extent {
+    pub(super) fn new(place: Place, head: &ExtentHead, shape: Shape, count: usize) -> Self {
+        let entries = u16::try_from(count).expect("a block's length bounds its entries");
+        assert!((1..WIDE_BIT).contains(&entries), "{entries} entries");
+        let wide = if shape == Shape::Wide { WIDE_BIT } else { 0 };
+        Self {
+            first_offset: head.first_offset,
+            first_position: head.first_position,
+            last_position: head.last_position,
+            span: u32::try_from(head.next_offset - head.first_offset).expect("a run's span is bounded"),
+            file: place.0,
+            at: place.1,
+            entries,
+            used: entries | wide,
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        (self.file, self.at)
+    }
+
+    pub(super) fn next_offset(&self) -> u64 {
+        self.first_offset + u64::from(self.span)
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        if self.used & WIDE_BIT == 0 { Shape::Dense } else { Shape::Wide }
+    }
+
+    pub(super) fn used(&self) -> usize {
+        usize::from(self.used & !WIDE_BIT)
+    }
+
+    pub(super) fn block_bytes(&self) -> usize {
+        block::extent_bytes(self.shape(), self.entries.into())
+    }
+
+    /// Only the first `used` entries count, which end at `next_offset` and lie below `position`.
+    pub(super) fn cut(&mut self, used: usize, next_offset: u64, position: u64) {
+        assert!(
+            (1..=self.used()).contains(&used) && next_offset <= self.next_offset(),
+            "{self:?} cut to {used}"
+        );
+        self.used = used as u16 | (self.used & WIDE_BIT);
+        self.span = u32::try_from(next_offset - self.first_offset).expect("it shrinks");
+        self.last_position = self.last_position.min(position - 1);
+    }
+}
+
+/// A queue's state. Extents and tail may overlap: the first `clean` entries of the tail are on disk too.
+///
+/// ```text
+///  min                    tail.first_offset                    next
+///   ├── extent ── extent ─┼─ extent ─ extent ─┤                  │
+///                         ├──────── clean ────┼──── dirty ───────┤  tail
+/// ```
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) min: u64,
+    pub(super) next: u64,
+    pub(super) extents: Vec<Extent>,
+    pub(super) tail: Run,
+    pub(super) clean: u32,
+    /// Named by its shard's list of dirty queues.
+    pub(super) listed: bool,
+    /// Named by the eviction ring.
+    pub(super) in_ring: bool,
+    /// Inserted into since the ring passed last.
+    pub(super) touched: bool,
+}
+
+impl Queue {
+    pub(super) fn starting_at(offset: u64) -> Self {
+        Self {
+            min: offset,
+            next: offset,
+            extents: Vec::new(),
+            tail: Run::EMPTY,
+            clean: 0,
+            listed: false,
+            in_ring: false,
+            touched: false,
+        }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        super::heap_bytes::<Self>(1)
+            + self.tail.heap_bytes()
+            + super::heap_bytes::<Extent>(self.extents.capacity())
+    }
+
+    pub(super) fn dirty(&self) -> usize {
+        self.tail.len() - self.clean as usize
+    }
+
+    /// The extent that covers `offset`, or else the first one behind it.
+    pub(super) fn extent_at(&self, offset: u64) -> Option<&Extent> {
+        self.extents.get(self.extents.partition_point(|extent| extent.next_offset() <= offset))
+    }
+
+    /// The extent that begins at `offset`.
+    pub(super) fn extent_from(&mut self, offset: u64) -> Option<&mut Extent> {
+        let at = self.extents.binary_search_by_key(&offset, |extent| extent.first_offset).ok()?;
+        self.extents.get_mut(at)
+    }
+
+    pub(super) fn push_extent(&mut self, extent: Extent) {
+        debug_assert!(self.extents.last().is_none_or(|last| last.next_offset() <= extent.first_offset));
+        super::reserve(&mut self.extents, 1, usize::MAX);
+        self.extents.push(extent);
+    }
+
+    /// Log position of the first entry; `None` for a queue without any.
+    pub(super) fn first_position(&self) -> Option<u64> {
+        let in_tail = (!self.tail.is_empty()).then(|| self.tail.position(0));
+        self.extents.first().map(|extent| extent.first_position).or(in_tail)
+    }
+
+    /// The first offset that is left, when no block must be read for it.
+    pub(super) fn first_left(&self, log_start: u64) -> Option<u64> {
+        match self.extents.first() {
+            Some(extent) if extent.first_position < log_start => None,
+            Some(extent) => Some(extent.first_offset),
+            None if self.tail.is_empty() => Some(self.next),
+            None => Some(self.tail.first_offset()),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What moves entries from memory to the journal, and files away.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use super::block::{self, BLOCK_BYTES_MAX, Body, ExtentHead, Kind};
+use super::cache::Place;
+use super::entry::{Packed, Run};
+use super::journal::Writer;
+use super::queue::{Extent, Queue};
+use super::replay::{self, Queues};
+use super::{QueueIndex, Shard, lock};
+use crate::catalog::QueueKey;
+
+/// Eviction goes on until this part of the bound is free.
+const EVICT_PART: usize = 64;
+/// Queues in use that one eviction may pass over; then they are evicted as others.
+const EVICT_PASSES_MAX: usize = 4096;
+/// Queues whose entries a checkpoint appends before it lets the dispatcher have the journal.
+const CHECKPOINT_BATCH: usize = 64;
+/// Journal files that may hold nothing but dead blocks before compaction starts, beside as many as are live.
+const SLACK_FILES: u64 = 2;
+
+/// Which extents that overlap the tail are written anew together with its dirty part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Merge {
+    /// All of them: the tail leaves memory, and one extent shall remain.
+    All,
+    /// Those at most twice as long as what is written with them, so that an entry is written again only a
+    /// logarithmic number of times.
+    Small,
+}
+
+impl QueueIndex {
+    /// Takes over what the journal holds below `end`.
+    pub(super) fn take_over(&self, mut queues: Queues, end: u64) -> io::Result<()> {
+        let before: Vec<(u32, usize)> = live_blocks(&queues).collect();
+        let any = replay::cut(&mut queues, end, &mut |queue, extent| {
+            let handle = self.journal.handle(extent.place().0).ok_or(io::ErrorKind::NotFound)?;
+            replay::used_below(&*handle, queue, extent, end)
+        })?;
+        let mut writer = self.journal.writer();
+        if any {
+            let mut bytes: BTreeMap<u32, usize> = BTreeMap::new();
+            before.into_iter().for_each(|(file, block)| *bytes.entry(file).or_default() += block);
+            live_blocks(&queues).for_each(|(file, block)| *bytes.entry(file).or_default() -= block);
+            bytes.into_iter().for_each(|(file, dead)| writer.dead(file, dead));
+            self.journal.append_mark(&mut writer, Kind::Cut { position: end });
+        }
+        drop(writer);
+        for (key, mut extents) in queues {
+            extents.shrink_to_fit();
+            let mut shard = self.shard(key);
+            let queue = self.add(&mut shard.queues, key, extents[0].first_offset);
+            queue.next = extents[extents.len() - 1].next_offset();
+            let before = queue.heap_bytes();
+            queue.extents = extents;
+            self.queue_bytes.fetch_add(queue.heap_bytes() - before, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes a queue's tail and empties it.
+    pub(super) fn seal(&self, key: QueueKey) {
+        let mut writer = self.journal.writer();
+        self.move_tail(&mut writer, &mut self.shard(key), key);
+        self.journal.write_if_large(&mut writer);
+    }
+
+    /// Takes tails out of memory until it is below its bound: those first that got nothing since the last visit.
+    pub(super) fn evict(&self) {
+        let enough = self.limits.tail_bytes_max - self.limits.tail_bytes_max / EVICT_PART;
+        let mut writer = self.journal.writer();
+        let mut passes = 0;
+        while self.tail_bytes.load(Ordering::Relaxed) > enough {
+            let Some(key) = lock(&self.ring).pop_front() else { break };
+            let mut shard = self.shard(key);
+            let Some(queue) = shard.queues.get_mut(&key) else { continue };
+            if queue.touched && passes < EVICT_PASSES_MAX {
+                passes += 1;
+                queue.touched = false;
+                lock(&self.ring).push_back(key);
+                continue;
+            }
+            queue.in_ring = false;
+            self.move_tail(&mut writer, &mut shard, key);
+            drop(shard);
+            self.journal.write_if_large(&mut writer);
+        }
+    }
+
+    /// Appends what is dirty and forgets the tail.
+    fn move_tail(&self, writer: &mut Writer, shard: &mut Shard, key: QueueKey) {
+        let Some(queue) = shard.queues.get_mut(&key) else { return };
+        let len = queue.tail.len();
+        self.append_tail(writer, key, queue, len, Merge::All);
+        self.tail_bytes.fetch_sub(queue.tail.heap_bytes(), Ordering::Relaxed);
+        queue.tail = Run::EMPTY;
+        queue.clean = 0;
+    }
+
+    /// Appends the first `upto` entries of a queue's tail as far as they are not on disk, or not in one extent.
+    fn append_tail(&self, writer: &mut Writer, key: QueueKey, queue: &mut Queue, upto: usize, merge: Merge) {
+        let clean = queue.clean as usize;
+        let (mut start, mut kept) = (clean, queue.extents.len());
+        while let Some(extent) = kept.checked_sub(1).map(|last| queue.extents[last]) {
+            let is_inside = start >= extent.used() && extent.first_offset >= queue.tail.first_offset();
+            if !is_inside || (merge == Merge::Small && extent.used() > 2 * upto.saturating_sub(start)) {
+                break;
+            }
+            start -= extent.used();
+            kept -= 1;
+            assert_eq!(
+                queue.tail.get(start).first_offset,
+                extent.first_offset,
+                "extents follow the tail's entries"
+            );
+        }
+        let is_whole = kept + 1 >= queue.extents.len() || merge == Merge::Small;
+        if upto <= clean && is_whole {
+            return;
+        }
+        let before = queue.heap_bytes();
+        for extent in queue.extents.drain(kept..) {
+            writer.dead(extent.place().0, extent.block_bytes());
+        }
+        let (place, head) =
+            self.journal.append_run(writer, key, &queue.tail, start..upto, merge == Merge::All);
+        queue.push_extent(Extent::new(place, &head, queue.tail.shape(), upto - start));
+        self.queue_bytes.fetch_add(queue.heap_bytes(), Ordering::Relaxed);
+        self.queue_bytes.fetch_sub(before, Ordering::Relaxed);
+        queue.clean = upto as u32;
+    }
+
+    /// Forgets a queue.
+    pub(super) fn forget(&self, writer: &mut Writer, key: QueueKey) {
+        let queue = self.shard(key).queues.remove(&key);
+        if let Some(queue) = queue {
+            let tail_bytes = queue.tail.heap_bytes();
+            self.tail_bytes.fetch_sub(tail_bytes, Ordering::Relaxed);
+            self.queue_bytes.fetch_sub(queue.heap_bytes() - tail_bytes, Ordering::Relaxed);
+            queue.extents.iter().for_each(|extent| writer.dead(extent.place().0, extent.block_bytes()));
+        }
+    }
+
+    /// Makes the index durable up to `covered`, a record boundary up to which the log is flushed and dispatched.
+    ///
+    /// # Errors
+    /// The disk's; the index still answers from memory, and covers what it covered before.
+    pub(crate) fn checkpoint(&self, covered: u64) -> io::Result<()> {
+        let _alone = lock(&self.upkeep);
+        let newest = self.journal.writer().checkpoint.map(|(covered, _)| covered);
+        assert!(newest.is_none_or(|newest| newest <= covered), "covered {newest:?} already, now {covered}");
+        if newest == Some(covered) && !self.journal.writer().has_unneeded() {
+            return Ok(());
+        }
+        self.append_dirty(covered);
+        if let Err(error) = self.compact() {
+            // What could not be copied stays where it is.
+            tracing::warn!(%error, "a file of the queue index could not be compacted");
+        }
+        self.journal.checkpoint(covered)?;
+        self.journal.remove_unneeded()
+    }
+
+    /// Appends all entries below `covered` that are not on disk.
+    fn append_dirty(&self, covered: u64) {
+        for shard in &self.shards {
+            let keys = std::mem::take(&mut lock(shard).dirty);
+            for batch in keys.chunks(CHECKPOINT_BATCH) {
+                let mut writer = self.journal.writer();
+                for key in batch {
+                    self.append_queue(&mut writer, &mut lock(shard), *key, covered);
+                }
+                self.journal.write_if_large(&mut writer);
+            }
+        }
+    }
+
+    fn append_queue(&self, writer: &mut Writer, shard: &mut Shard, key: QueueKey, covered: u64) {
+        let Some(queue) = shard.queues.get_mut(&key) else { return };
+        let upto = queue.tail.index_at(covered);
+        self.append_tail(writer, key, queue, upto, Merge::Small);
+        if queue.dirty() > 0 {
+            shard.dirty.push(key);
+            return;
+        }
+        queue.listed = false;
+        let before = queue.tail.heap_bytes();
+        queue.tail.shrink();
+        self.tail_bytes.fetch_sub(before - queue.tail.heap_bytes(), Ordering::Relaxed);
+    }
+
+    /// Forgets entries whose record lies below `log_start`, and raises the queues' first offsets. May wait for the
+    /// disk, to look where in a block the log starts now.
+    ///
+    /// # Errors
+    /// The disk's; first offsets may then be too low, never too high.
+    pub(crate) fn trim(&self, log_start: u64) -> io::Result<()> {
+        let _alone = lock(&self.upkeep);
+        let mut result = Ok(());
+        for key in self.keys(|_| true) {
+            result = self.trim_queue(key, log_start).and(result);
+        }
+        result?;
+        let covered = {
+            let writer = self.journal.writer();
+            writer.checkpoint.filter(|_| writer.has_unneeded()).map(|(covered, _)| covered)
+        };
+        if let Some(covered) = covered {
+            self.journal.checkpoint(covered)?;
+            self.journal.remove_unneeded()?;
+        }
+        Ok(())
+    }
+
+    fn trim_queue(&self, key: QueueKey, log_start: u64) -> io::Result<()> {
+        loop {
+            let Some(extent) = self.trim_whole(key, log_start) else { return Ok(()) };
+            let handle = self.journal.handle(extent.place().0);
+            let (place, len) = (extent.place(), extent.block_bytes());
+            let block = self.journal.block(place, len, key, extent.first_offset, handle.as_deref(), true)?;
+            let Some(Body::Extent(_, packed)) = block.as_deref().and_then(block::parse_checked) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            let gone = packed.index_at(log_start, extent.used());
+            let mut shard = self.shard(key);
+            let Some(queue) = shard.queues.get_mut(&key) else { return Ok(()) };
+            match queue.extents.first_mut() {
+                Some(first) if first.place() == place && gone < extent.used() => {
+                    queue.min = queue.min.max(packed.get(gone).first_offset);
+                    return Ok(());
+                }
+                // A cut extent only knows a bound of its last position; now it is known to be gone.
+                Some(first) if first.place() == place => first.last_position = log_start - 1,
+                // Meanwhile the dispatcher put a longer extent in the place of this one: look again.
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets what is wholly below `log_start`; gives the extent that must be read to know the queue's first offset.
+    fn trim_whole(&self, key: QueueKey, log_start: u64) -> Option<Extent> {
+        if self.shard(key).queues.get(&key)?.first_position().is_none_or(|first| first >= log_start) {
+            return None;
+        }
+        let mut writer = self.journal.writer();
+        let mut shard = self.shard(key);
+        let queue = shard.queues.get_mut(&key)?;
+        let tail_bytes = queue.tail.heap_bytes();
+        let before = queue.heap_bytes() - tail_bytes;
+        let gone = queue.extents.partition_point(|extent| extent.last_position < log_start);
+        for extent in queue.extents.drain(..gone) {
+            writer.dead(extent.place().0, extent.block_bytes());
+        }
+        if gone > 0 {
+            queue.extents.shrink_to_fit();
+        }
+        let gone = queue.tail.index_at(log_start);
+        if gone > 0 {
+            queue.tail.drop_front(gone);
+            queue.tail.shrink();
+            queue.clean = queue.clean.saturating_sub(gone as u32);
+        }
+        let tail_left = queue.tail.heap_bytes();
+        self.tail_bytes.fetch_sub(tail_bytes - tail_left, Ordering::Relaxed);
+        self.queue_bytes.fetch_sub(before - (queue.heap_bytes() - tail_left), Ordering::Relaxed);
+        match queue.first_left(log_start) {
+            Some(min) => {
+                queue.min = queue.min.max(min);
+                None
+            }
+            None => queue.extents.first().copied(),
+        }
+    }
+
+    /// Copies what is live in the oldest file to the journal's end, when more than half of the journal is dead.
+    fn compact(&self) -> io::Result<()> {
+        let oldest = {
+            let writer = self.journal.writer();
+            let (bytes, live) = writer
+                .files
+                .values()
+                .fold((0, 0), |(bytes, live), count| (bytes + count.bytes, live + count.live));
+            let is_due = bytes > 2 * live + SLACK_FILES * self.limits.file_bytes && writer.files.len() > 1;
+            if is_due { writer.files.keys().next().copied() } else { None }
+        };
+        let Some(file) = oldest else { return Ok(()) };
+        self.journal.write(&mut self.journal.writer())?;
+        let bytes = self.journal.read_file(file)?;
+        let mut at = 0;
+        let mut live: BTreeMap<(QueueKey, u64), (Place, ExtentHead, Packed<'_>)> = BTreeMap::new();
+        while at < bytes.len() {
+            let rest = &bytes[at..(at + BLOCK_BYTES_MAX).min(bytes.len())];
+            let block = block::parse(rest).ok_or(io::ErrorKind::InvalidData)?;
+            if let Body::Extent(head, packed) = block.body {
+                let place = (file, at as u32);
+                if self.is_live(head.queue, head.first_offset, place) {
+                    live.insert((head.queue, head.first_offset), (place, head, packed));
+                }
+            }
+            at += block.len;
+        }
+        for (place, head, packed) in live.into_values() {
+            let mut writer = self.journal.writer();
+            self.copy_extent(&mut writer, place, head, packed);
+            self.journal.write_if_large(&mut writer);
+        }
+        Ok(())
+    }
+
+    fn is_live(&self, key: QueueKey, first_offset: u64, place: Place) -> bool {
+        let mut shard = self.shard(key);
+        let extent = shard.queues.get_mut(&key).and_then(|queue| queue.extent_from(first_offset));
+        extent.is_some_and(|extent| extent.place() == place)
+    }
+
+    /// Appends a copy of an extent, if it is live still, and lets the directory name the copy.
+    fn copy_extent(&self, writer: &mut Writer, place: Place, mut head: ExtentHead, mut packed: Packed<'_>) {
+        let mut shard = self.shard(head.queue);
+        let extent = shard.queues.get_mut(&head.queue).and_then(|queue| queue.extent_from(head.first_offset));
+        let Some(extent) = extent.filter(|extent| extent.place() == place) else { return };
+        if extent.used() < packed.len() {
+            packed.bytes = &packed.bytes[..extent.used() * packed.shape.entry_bytes()];
+            let last = packed.get(extent.used() - 1);
+            (head.next_offset, head.last_position) = (last.next_offset(), last.position);
+        }
+        writer.dead(place.0, extent.block_bytes());
+        let copy = self.journal.append_packed(writer, head, &packed);
+        *extent = Extent::new(copy, &head, packed.shape, packed.len());
+    }
+}
+
+/// File and bytes of each block that the queues name.
+fn live_blocks(queues: &Queues) -> impl Iterator<Item = (u32, usize)> + '_ {
+    queues.values().flatten().map(|extent| (extent.place().0, extent.block_bytes()))
+}
