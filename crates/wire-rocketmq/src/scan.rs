@@ -521,7 +521,7 @@ mod tests {
 
     #[test]
     fn escapes_resolve_as_in_java() {
-        let cases: [(&str, Option<&str>); 14] = [
+        let cases: [(&str, Option<&str>); 15] = [
             ("plain", Some("plain")),
             (r"a\u0001b\u0002", Some("a\u{1}b\u{2}")),
             (r#"\"\\\/\'"#, Some("\"\\/'")),
@@ -536,6 +536,7 @@ mod tests {
             (r"\uzzzz", None),
             (r"\q", None),
             (r"\x4é", None),
+            (r"\xe9", Some("é")),
         ];
         for (input, expected) in cases {
             let mut out = String::new();
