@@ -40,7 +40,7 @@ final class ApacheBroker implements Broker {
             "messageDelayLevel=" + settings.delayLevels(),
             // Two of Apache's periods, shortened so that no story waits for them.
             "flushConsumerOffsetInterval=500", "flushDelayOffsetInterval=500",
-            "timerWheelEnable=false", "maxMessageSize=4194304", "diskMaxUsedSpaceRatio=95", "");
+            "maxMessageSize=4194304", "diskMaxUsedSpaceRatio=95", "");
     }
 
     @Override
