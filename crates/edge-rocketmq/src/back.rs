@@ -20,7 +20,7 @@ pub(crate) fn send_back(call: &Call<'_>) -> Result<Outcome, Reply> {
     let Ok(position) = u64::try_from(header.offset) else {
         return Err(Reply::system_error(format!("look message by offset failed, {}", header.offset)));
     };
-    make_group(call.shared(), &header.group)?;
+    make_group(call.reactor, &header.group)?;
     let retry_max = header.max_reconsume_times.filter(|_| call.command.version >= VERSION_SAYS_RETRY_MAX);
     let store_host = call.shared().store_host(call.connection);
     let broker = Arc::clone(&call.shared().broker);

@@ -24,7 +24,7 @@ use crate::dispatch::Call;
 use crate::error;
 use crate::names;
 use crate::pull::{tag_subscription, unsupported_expression};
-use crate::reactor::{Mail, ReactorHandle};
+use crate::reactor::{Mail, Reactor, ReactorHandle};
 use crate::reply::{Outcome, Reply};
 use crate::shared::Shared;
 
@@ -96,12 +96,17 @@ fn channel_of(shared: &Shared, connection: &Connection) -> Arc<dyn Channel> {
 ///
 /// # Errors
 /// Apache's refusals of bad and unknown groups.
-pub(crate) fn make_group(shared: &Shared, group: &str) -> Result<Arc<GroupConfig>, Reply> {
+pub(crate) fn make_group(reactor: &Reactor, group: &str) -> Result<Arc<GroupConfig>, Reply> {
+    if let Some(known) = reactor.shared.broker.group(group) {
+        return Ok(known);
+    }
     names::check_group(group).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
-    shared.broker.group_or_create(group).map_err(|error| match error {
+    let made = reactor.shared.broker.group_or_create(group).map_err(|error| match error {
         braid_broker::Error::NoGroup(_) => error::no_group(group),
         other => other.into(),
-    })
+    })?;
+    reactor.appended();
+    Ok(made)
 }
 
 /// HEART_BEAT (34), both versions.
@@ -129,7 +134,7 @@ pub(crate) fn heartbeat(call: &Call<'_>) -> Result<Outcome, Reply> {
     let mut changed = false;
     let mut members_changed = false;
     for registration in registrations {
-        let group = make_group(call.shared(), &registration.group)?;
+        let group = make_group(call.reactor, &registration.group)?;
         // Its route must be there before the answer: some clients ask for it right away.
         if group.retry_queues > 0 {
             broker.retry_topic(&registration.group)?;

@@ -88,10 +88,7 @@ fn begin(reactor: &Reactor, header: &PullHeader<'_>) -> Result<Pull, Reply> {
     if let Some(refusal) = crate::dispatch::refused_while_stopping(shared, &header.head) {
         return Err(refusal);
     }
-    let group = match broker.group(header.consumer_group) {
-        Some(group) => group,
-        None => crate::clients::make_group(shared, header.consumer_group)?,
-    };
+    let group = crate::clients::make_group(reactor, header.consumer_group)?;
     if !group.consume_enable {
         return Err(forbidden(2, format!("subscription group no permission, {}", header.consumer_group)));
     }

@@ -102,7 +102,7 @@ fn store(
         return Err(refusal);
     }
     let is_batch = header.batch || header.head.code == request::SEND_BATCH_MESSAGE;
-    let topic = find_topic(shared, header)?;
+    let topic = find_topic(reactor, header)?;
     check_lengths(shared, header, frame.body.len())?;
     let target = if is_batch {
         if header.topic.starts_with(RETRY_PREFIX) {
@@ -111,7 +111,7 @@ fn store(
         let queue_id = choose_queue(header, topic.config.write_queues);
         Target { topic, queue_id, dead: false }
     } else {
-        retry_or_dead_letter(shared, header, topic)?
+        retry_or_dead_letter(reactor, header, topic)?
     };
     if is_batch {
         store_batch(reactor, connection, header, frame, &target)
@@ -128,7 +128,7 @@ struct Target {
     dead: bool,
 }
 
-fn find_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
+fn find_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
     names::check_topic(header.topic).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
     if !names::may_send_to(header.topic) {
         return Err(Reply::error(
@@ -136,9 +136,9 @@ fn find_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Arc<Topic>, Re
             format!("Sending message to topic[{}] is forbidden.", header.topic),
         ));
     }
-    let topic = match shared.broker.topic(header.topic) {
+    let topic = match reactor.shared.broker.topic(header.topic) {
         Some(topic) => topic,
-        None => create_topic(shared, header)?,
+        None => create_topic(reactor, header)?,
     };
     if !topic.config.writable {
         return Err(Reply::error(
@@ -151,12 +151,12 @@ fn find_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Arc<Topic>, Re
 }
 
 /// A topic that is not there: a group's retry topic, or one that may be made on first use.
-fn create_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
+fn create_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
+    let shared = &reactor.shared;
     /// Unit mode in a topic's flags.
     const UNIT: i32 = 0x1;
     if let Some(group) = header.topic.strip_prefix(RETRY_PREFIX) {
-        names::check_group(group).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
-        shared.broker.group_or_create(group)?;
+        crate::clients::make_group(reactor, group)?;
         return Ok(shared.broker.retry_topic(group)?);
     }
     if header.topic.starts_with(DLQ_PREFIX) {
@@ -225,7 +225,7 @@ fn illegal(text: impl Into<Cow<'static, str>>) -> Reply {
 
 /// A consumer's own resend to its retry topic goes to the dead letters when it came back too often.
 fn retry_or_dead_letter(
-    shared: &Shared,
+    reactor: &Reactor,
     header: &SendHeader<'_>,
     topic: Arc<Topic>,
 ) -> Result<Target, Reply> {
@@ -236,10 +236,8 @@ fn retry_or_dead_letter(
     /// Clients from V3_4_9 on say how often a message is to be tried.
     const VERSION_SAYS_RETRY_MAX: i32 = 121;
     let retry_max = header.max_reconsume_times.filter(|_| header.head.version >= VERSION_SAYS_RETRY_MAX);
-    if shared.broker.group(group).is_none() {
-        shared.broker.group_or_create(group).map_err(|_| error::no_group(group))?;
-    }
-    Ok(match shared.broker.resend(group, header.reconsume_times, retry_max)? {
+    crate::clients::make_group(reactor, group)?;
+    Ok(match reactor.shared.broker.resend(group, header.reconsume_times, retry_max)? {
         Resend::Retry(topic) => Target { topic, queue_id, dead: false },
         Resend::DeadLetter(topic) => Target { topic, queue_id: 0, dead: true },
     })
