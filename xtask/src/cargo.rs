@@ -46,6 +46,11 @@ impl Workspace {
         self.target.join("release/braidmq")
     }
 
+    /// The same, built for tests with planted defects that an environment variable wakes; nobody ships it.
+    pub(crate) fn mutant_binary(&self) -> PathBuf {
+        self.target.join("ci/braidmq")
+    }
+
     /// Where a stage's output goes.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.target.join("xtask").join(format!("{name}.log"))

@@ -1,6 +1,7 @@
 //! The stages of `cargo xtask test`, in the order in which they run: what is quick to fail comes first.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -10,8 +11,13 @@ use crate::counts::Counts;
 use crate::interop::{self, Against};
 use crate::{layers, mem, run};
 
-/// Kills in `sync` and in `async` of a full run; a run never does less than a fifth.
-const CRASH_CYCLES: (f64, f64) = (80.0, 20.0);
+/// A run never counts less than a fifth of what a full one does.
+const SCALE_MIN: f64 = 0.2;
+/// Kills of a full run, by the mode in which the broker acknowledges.
+const CRASH_CYCLES_SYNC: f64 = 80.0;
+const CRASH_CYCLES_ASYNC: f64 = 20.0;
+/// Kills within which a planted defect has to show.
+const MUTANT_CYCLES_MAX: &str = "10";
 const CRASH_SEED: &str = "20260101";
 /// A rig that passed shows this many lines of its totals.
 const RIG_LINES_SHOWN: usize = 8;
@@ -76,58 +82,48 @@ impl Report {
 struct Stage {
     name: &'static str,
     what: &'static str,
-    /// Programs without which it is skipped.
-    tools: &'static [&'static str],
+    needs: Needs,
     run: fn(&Workspace) -> Result<Outcome>,
 }
 
+/// What a stage uses beside the sources and the Rust toolchain.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// The release binary.
+    Binary,
+    /// The release binary, a JDK and Maven.
+    BinaryAndJava,
+}
+
+impl Stage {
+    const fn new(
+        name: &'static str,
+        what: &'static str,
+        needs: Needs,
+        run: fn(&Workspace) -> Result<Outcome>,
+    ) -> Self {
+        Self { name, what, needs, run }
+    }
+}
+
+/// Builds what [`Needs::Binary`] stands for.
+const RELEASE: &str = "release";
+
 const STAGES: &[Stage] = &[
-    Stage { name: "fmt", what: "formatting", tools: &[], run: fmt },
-    Stage {
-        name: "layers",
-        what: "dependencies point downward, nothing banned is in the lock file",
-        tools: &[],
-        run: check_layers,
-    },
-    Stage { name: "clippy", what: "lints", tools: &[], run: clippy },
-    Stage { name: "docs", what: "documentation builds without a warning", tools: &[], run: docs },
-    Stage {
-        name: "unit",
-        what: "cargo test of the workspace, simulated disk and fuzz targets included",
-        tools: &[],
-        run: unit,
-    },
-    Stage {
-        name: "release",
-        what: "the binary that users run, which the suites below use",
-        tools: &[],
-        run: release,
-    },
-    Stage { name: "mem", what: "idle memory and start time of the release binary", tools: &[], run: memory },
-    Stage {
-        name: "rocketmq-java",
-        what: "Apache's Java client 5.4.0 and 4.9.8",
-        tools: interop::TOOLS,
-        run: rocketmq_java,
-    },
-    Stage {
-        name: "mqadmin",
-        what: "mqadmin prints what it prints against Apache",
-        tools: interop::TOOLS,
-        run: mqadmin,
-    },
-    Stage {
-        name: "crash",
-        what: "kill -9 under load loses nothing that was acknowledged",
-        tools: &[],
-        run: crash,
-    },
-    Stage {
-        name: "siege",
-        what: "thousands of connections, garbage, clients that never read",
-        tools: &[],
-        run: siege,
-    },
+    Stage::new("fmt", "formatting", Needs::Nothing, fmt),
+    Stage::new("layers", "dependencies point downward, none is banned", Needs::Nothing, check_layers),
+    Stage::new("clippy", "lints", Needs::Nothing, clippy),
+    Stage::new("docs", "the documentation builds without a warning", Needs::Nothing, docs),
+    Stage::new("unit", "cargo test: units, models, simulated disk, fuzzing", Needs::Nothing, unit),
+    Stage::new("mutants", "the simulated disk catches planted defects", Needs::Nothing, mutants),
+    Stage::new(RELEASE, "the binary that users run", Needs::Nothing, release),
+    Stage::new("mem", "idle memory and start time", Needs::Binary, memory),
+    Stage::new("rocketmq-java", "Apache's Java client, two versions", Needs::BinaryAndJava, rocketmq_java),
+    Stage::new("mqadmin", "mqadmin prints what it prints against Apache", Needs::BinaryAndJava, mqadmin),
+    Stage::new("crash", "kill -9 loses nothing that was acknowledged", Needs::Binary, crash),
+    Stage::new("crash-mutant", "the crash rig catches a planted defect", Needs::Nothing, crash_mutant),
+    Stage::new("siege", "thousands of connections, garbage, deaf clients", Needs::Binary, siege),
 ];
 
 /// Prints the stages.
@@ -169,13 +165,18 @@ pub(crate) fn run_all(options: &Options) -> Result<bool> {
     Ok(total.failed == 0)
 }
 
+/// Whether a stage is asked for, or builds the binary for one that is.
 fn chosen(options: &Options, name: &str) -> bool {
-    let named = |list: &[String]| list.iter().any(|listed| listed == name);
-    (options.only.is_empty() || named(&options.only)) && !named(&options.skip)
+    let named = |list: &[String], name| list.iter().any(|listed| listed == name);
+    let asked = |name| (options.only.is_empty() || named(&options.only, name)) && !named(&options.skip, name);
+    let used = STAGES.iter().any(|stage| stage.needs != Needs::Nothing && asked(stage.name));
+    asked(name) || (name == RELEASE && used && !named(&options.skip, RELEASE))
 }
 
+/// How a stage ends that lacks a program.
 fn missing(stage: &Stage, options: &Options) -> Option<Outcome> {
-    let missing: Vec<_> = stage.tools.iter().copied().filter(|tool| !run::on_path(tool)).collect();
+    let tools = if stage.needs == Needs::BinaryAndJava { interop::TOOLS } else { &[] };
+    let missing: Vec<_> = tools.iter().copied().filter(|tool| !run::on_path(tool)).collect();
     let reason = format!("{} not found; to un-skip: {}", missing.join(", "), interop::INSTALL_TOOLS);
     match (missing.is_empty(), options.no_skips) {
         (true, _) => None,
@@ -222,9 +223,17 @@ fn docs(workspace: &Workspace) -> Result<Outcome> {
 }
 
 fn unit(workspace: &Workspace) -> Result<Outcome> {
-    let mut command =
-        workspace.cargo(&["test", "--locked", "--workspace", "--profile", "ci", "--no-fail-fast"]);
-    let ended = run::run(&mut command, &workspace.log("unit"))?;
+    cargo_test(workspace, "unit", &["--workspace"])
+}
+
+fn mutants(workspace: &Workspace) -> Result<Outcome> {
+    let args = ["--package", "braid-store", "--features", "mutants", "--test", "mutants"];
+    cargo_test(workspace, "mutants", &args)
+}
+
+fn cargo_test(workspace: &Workspace, name: &str, args: &[&str]) -> Result<Outcome> {
+    let mut command = workspace.cargo(&["test", "--locked", "--profile", "ci", "--no-fail-fast"]);
+    let ended = run::run(command.args(args), &workspace.log(name))?;
     let counts = Counts::of_cargo_test(&ended.output).unwrap_or_default();
     Ok(match ended.success && counts.failed == 0 && counts.passed > 0 {
         true => Outcome::Passed(counts, String::new()),
@@ -254,23 +263,34 @@ fn mqadmin(workspace: &Workspace) -> Result<Outcome> {
 }
 
 fn crash(workspace: &Workspace) -> Result<Outcome> {
-    let scaled = |cycles: f64| (cycles * workspace.scale.max(0.2)).ceil().to_string();
-    let (sync, not_sync) = (scaled(CRASH_CYCLES.0), scaled(CRASH_CYCLES.1));
-    let binary = workspace.release_binary().display().to_string();
-    rig(
-        workspace,
-        "crash",
-        &["--binary", &binary, "--cycles", &sync, "--async-cycles", &not_sync, "--seed", CRASH_SEED],
-    )
+    let scaled = |cycles: f64| (cycles * workspace.scale.max(SCALE_MIN)).ceil().to_string();
+    let args = ["--cycles", &scaled(CRASH_CYCLES_SYNC), "--async-cycles", &scaled(CRASH_CYCLES_ASYNC)];
+    crash_rig(workspace, "crash", &workspace.release_binary(), &args)
+}
+
+/// A broker that acknowledges before it has written: the rig passes when it finds that out.
+fn crash_mutant(workspace: &Workspace) -> Result<Outcome> {
+    let args = ["build", "--locked", "--profile", "ci", "--package", "braidmq", "--features", "mutants"];
+    let built = run::run(&mut workspace.cargo(&args), &workspace.log("crash-mutant"))?;
+    if !built.success {
+        return Ok(checked(built));
+    }
+    let args = ["--cycles", MUTANT_CYCLES_MAX, "--async-cycles", "0", "--mutant", "ack-before-write"];
+    crash_rig(workspace, "crash-mutant", &workspace.mutant_binary(), &args)
+}
+
+fn crash_rig(workspace: &Workspace, name: &str, binary: &Path, args: &[&str]) -> Result<Outcome> {
+    let binary = binary.display().to_string();
+    rig(workspace, name, "crash", &[&["--binary", &binary, "--seed", CRASH_SEED], args].concat())
 }
 
 fn siege(workspace: &Workspace) -> Result<Outcome> {
-    rig(workspace, "siege", &["--binary", &workspace.release_binary().display().to_string()])
+    rig(workspace, "siege", "siege", &["--binary", &workspace.release_binary().display().to_string()])
 }
 
 /// One of our own programs below `tests/`, which closes with its counts.
-fn rig(workspace: &Workspace, name: &str, args: &[&str]) -> Result<Outcome> {
-    let cargo = ["run", "--locked", "--quiet", "--profile", "ci", "--package", name, "--"];
+fn rig(workspace: &Workspace, name: &str, package: &str, args: &[&str]) -> Result<Outcome> {
+    let cargo = ["run", "--locked", "--quiet", "--profile", "ci", "--package", package, "--"];
     let ended = run::run(workspace.cargo(&cargo).args(args), &workspace.log(name))?;
     let counts = Counts::of_rig(&ended.output).unwrap_or_default();
     Ok(match ended.success && counts.failed == 0 && counts.passed > 0 {
