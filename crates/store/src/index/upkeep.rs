@@ -193,17 +193,17 @@ impl QueueIndex {
     }
 
     /// Forgets entries whose record lies below `log_start`, and raises the queues' first offsets. May wait for the
-    /// disk, to look where in a block the log starts now.
+    /// disk, to look where in a block the log starts now; where a block can't be read, the first offset stays too low.
     ///
     /// # Errors
-    /// The disk's; first offsets may then be too low, never too high.
+    /// The disk's, when files that are not needed any more could not be removed: the next call tries again.
     pub(crate) fn trim(&self, log_start: u64) -> io::Result<()> {
         let _alone = lock(&self.upkeep);
-        let mut result = Ok(());
         for key in self.keys(|_| true) {
-            result = self.trim_queue(key, log_start).and(result);
+            if let Err(error) = self.trim_queue(key, log_start) {
+                tracing::warn!(%error, ?key, "the first offset of a queue is not known exactly");
+            }
         }
-        result?;
         let covered = {
             let writer = self.journal.writer();
             writer.checkpoint.filter(|_| writer.has_unneeded()).map(|(covered, _)| covered)
