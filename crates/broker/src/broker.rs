@@ -26,6 +26,8 @@ use crate::waiter::Waiters;
 const EXPIRE_MS: u64 = 1_000;
 /// Milliseconds after which a delivery that failed is tried again.
 const RETRY_MS: u64 = 100;
+/// The same when only the disk has to catch up.
+const RETRY_BUSY_MS: u64 = 5;
 /// Milliseconds between two complaints about the same trouble.
 const COMPLAIN_MS: u64 = 10_000;
 /// Changes in one state record when cursors are corrected at the start.
@@ -171,6 +173,7 @@ impl Broker {
         let wall_ms = self.clock.wall_ms();
         let delivery_in_ms = match self.deliver_due(wall_ms) {
             Ok(next_ms) => next_ms.map(|next_ms| next_ms.saturating_sub(wall_ms).max(0) as u64),
+            Err(Error::Busy(_)) => Some(RETRY_BUSY_MS),
             Err(error) => {
                 self.complain(now_ms, "delayed messages could not be delivered", &error);
                 Some(RETRY_MS)

@@ -19,8 +19,8 @@ use crate::topic::Topic;
 const CURSOR_VERSION: u8 = 1;
 const RESET: u8 = 1;
 
-/// Most bytes of cursors in one state record.
-const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of cursors in one state record: it must fit whatever file length and flush bound a store has.
+const RECORD_BYTES_MAX: usize = 32 * 1024;
 
 /// A group's place in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -281,14 +281,11 @@ impl Broker {
                 self.count_stored(&real, &appended.records);
                 Ok(())
             }
+            Err(error @ (AppendError::Busy { .. } | AppendError::DiskFull(_) | AppendError::Closed(_))) => {
+                Err(error.into())
+            }
             // Nothing that waiting would mend; the sizes were checked when it was sent, under the options of then.
-            Err(
-                error @ (AppendError::TooLarge { .. }
-                | AppendError::Encode(_)
-                | AppendError::NoTopic(_)
-                | AppendError::TargetRange),
-            ) => pass_over(&error.to_string()),
-            Err(error) => Err(error.into()),
+            Err(error) => pass_over(&error.to_string()),
         }
     }
 

@@ -75,10 +75,10 @@ impl From<AppendError> for Error {
         match error {
             AppendError::Encode(_) | AppendError::TooLarge { .. } => Self::IllegalMessage(sentence),
             AppendError::NoTopic(_) => Self::NoTopic(sentence),
-            AppendError::TargetRange => Self::Invalid(sentence),
             AppendError::Busy { .. } => Self::Busy(sentence),
             AppendError::DiskFull(_) => Self::DiskFull(sentence),
             AppendError::Closed(_) => Self::Closed(sentence),
+            AppendError::TargetRange | AppendError::StateKey(_) => Self::Invalid(sentence),
         }
     }
 }

@@ -1,0 +1,233 @@
+//! With real threads, the system's clock and disk: no wake-up is lost between append and park, members are told, and
+//! the driver delivers.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod rig;
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use braid_broker::driver::Driver;
+use braid_broker::{
+    Broker, BrokerOptions, Channel, ChannelId, Client, ConsumeFrom, ConsumeType, ConsumerRegistration,
+    DelayTable, Delivery, Notice, Park, SendRequest, Topic, Waiter, Wake,
+};
+use braid_io::{Clock, OsDisk, SystemClock};
+use braid_store::{FlushMode, Store, StoreOptions};
+
+use rig::{Rig, TEMPLATE, host, message, policy, properties};
+
+/// Nothing takes this long; a lost wake-up does.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Bell(Sender<Wake>);
+
+impl Waiter for Bell {
+    fn wake(self: Arc<Self>, wake: Wake) {
+        // A test that has seen enough has gone.
+        let _ = self.0.send(wake);
+    }
+}
+
+fn bell() -> (Arc<Bell>, Receiver<Wake>) {
+    let (sender, receiver) = channel();
+    (Arc::new(Bell(sender)), receiver)
+}
+
+fn real_broker(dir: &tempfile::TempDir, options: BrokerOptions) -> Arc<Broker> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let mut store_options = StoreOptions::new(dir.path());
+    store_options.file_bytes = 16 << 20;
+    store_options.prewrite_bytes = 1 << 20;
+    store_options.flush = FlushMode::Async;
+    let (store, _) = Store::open(store_options, Arc::new(OsDisk), Arc::clone(&clock)).unwrap();
+    let broker = Broker::open(store, clock, options, policy()).unwrap();
+    broker.store().write_turn();
+    broker
+}
+
+/// As a reactor would: append and end the turn.
+fn send(broker: &Broker, topic: &Arc<Topic>, queue_id: u32, properties: &[u8]) {
+    let messages = &[message(b"m", properties)];
+    let request = SendRequest { topic, queue_id, messages, store_host: host(), wait: true };
+    loop {
+        match broker.send(&request) {
+            Ok(promise) => drop(promise),
+            Err(braid_broker::Error::Busy(_)) => {
+                broker.store().flush_turn();
+                continue;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        broker.store().write_turn();
+        return;
+    }
+}
+
+/// 10,000 races of append against park, each on two real threads that start at one barrier.
+#[test]
+fn ten_thousand_races_of_append_against_park_lose_no_wake_up() {
+    const RACES: u64 = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = real_broker(&dir, BrokerOptions::default());
+    let topic = broker.topic_or_create("T", TEMPLATE, 1, 0).unwrap();
+    let start = Barrier::new(2);
+    let (mut seen, mut woken) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for race in 0..RACES {
+                start.wait();
+                send(&broker, &topic, 0, b"");
+                if race % 1_000 == 0 {
+                    broker.store().flush_turn();
+                }
+            }
+        });
+        for offset in 0..RACES {
+            let (waiter, rung) = bell();
+            start.wait();
+            // Moves the race to and fro.
+            (0..(offset % 16) * 50).for_each(|_| std::hint::spin_loop());
+            match broker.park(topic.queue(0), offset, None, u64::MAX, waiter).unwrap() {
+                Park::Arrived => seen += 1,
+                Park::Parked(_) => {
+                    assert_eq!(
+                        rung.recv_timeout(LONG),
+                        Ok(Wake::Arrived),
+                        "the wake-up for {offset} is lost"
+                    );
+                    woken += 1;
+                }
+            }
+            let offsets = broker.store().offsets(topic.queue(0)).unwrap();
+            assert!(offsets.max > offset, "woken for {offset}, which is not visible");
+        }
+    });
+    println!("{RACES} races: {seen} seen at the second look, {woken} woken");
+    assert_eq!((seen + woken, broker.waiters()), (RACES, 0));
+}
+
+/// The driver sleeps until something is due: a delayed message, a deadline.
+#[test]
+fn the_driver_delivers_and_ends_waits_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = BrokerOptions { delay: DelayTable::parse("0s 1s").unwrap(), ..BrokerOptions::default() };
+    let broker = real_broker(&dir, options);
+    let topic = broker.topic_or_create("T", TEMPLATE, 1, 0).unwrap();
+    broker.store().write_turn();
+    let its = Arc::clone(&broker);
+    let driver = Driver::start(Arc::clone(&broker), move || drop(its.store().write_turn())).unwrap();
+
+    for (level, offset) in [("1", 0), ("2", 1)] {
+        let (waiter, rung) = bell();
+        broker.park(topic.queue(0), offset, None, u64::MAX, waiter).unwrap();
+        let sent_ms = broker.clock().wall_ms();
+        send(&broker, &topic, 0, &properties(&[("DELAY", level)]));
+        assert_eq!(rung.recv_timeout(LONG), Ok(Wake::Arrived), "level {level}");
+        let late_ms = broker.clock().wall_ms() - sent_ms - if level == "2" { 1_000 } else { 0 };
+        println!("level {level}: {late_ms} ms after it was due");
+        assert!(late_ms >= 0, "early");
+    }
+    let (waiter, rung) = bell();
+    let now_ms = broker.clock().monotonic_ms();
+    broker.park(topic.queue(0), 2, None, now_ms + 30, waiter).unwrap();
+    assert_eq!(rung.recv_timeout(LONG), Ok(Wake::Expired));
+    assert!(broker.clock().monotonic_ms() >= now_ms + 30);
+
+    let (waiter, rung) = bell();
+    broker.park(topic.queue(0), 2, None, u64::MAX, waiter).unwrap();
+    broker.stop_parking();
+    assert_eq!(rung.recv_timeout(LONG), Ok(Wake::Stopping));
+    driver.stop();
+}
+
+struct Line {
+    id: u64,
+    notices: Sender<(u64, String)>,
+}
+
+impl Channel for Line {
+    fn id(&self) -> ChannelId {
+        ChannelId(self.id)
+    }
+    fn remote_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], 1).into()
+    }
+    fn notify(&self, Notice::MembersChanged { group }: &Notice) {
+        self.notices.send((self.id, group.clone())).unwrap();
+    }
+    fn close(&self) {
+        self.notices.send((self.id, "closed".to_owned())).unwrap();
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[test]
+fn members_are_told_of_each_change_and_silent_ones_are_closed() {
+    let rig = Rig::new();
+    let (notices, told) = channel();
+    let told = |expected: &[(u64, &str)]| {
+        let mut found: Vec<_> = told.try_iter().collect();
+        found.sort();
+        let expected: Vec<_> = expected.iter().map(|&(id, what)| (id, what.to_owned())).collect();
+        assert_eq!(found, expected);
+    };
+    let client = |id: u64| Client {
+        client_id: format!("c{id}"),
+        language: 0,
+        version: 1,
+        channel: Arc::new(Line { id, notices: notices.clone() }),
+    };
+    let heartbeat = |id| {
+        let registration = ConsumerRegistration {
+            group: "g".to_owned(),
+            consume_type: ConsumeType::Passively,
+            delivery: Delivery::Clustering,
+            consume_from: ConsumeFrom::LastOffset,
+            subscriptions: Some(Vec::new()),
+            fingerprint: 0,
+        };
+        rig.broker.register_consumer(registration, &client(id)).unwrap()
+    };
+    assert!(heartbeat(1).members);
+    told(&[(1, "g")]);
+    assert!(heartbeat(2).members && !heartbeat(1).members);
+    told(&[(1, "g"), (2, "g")]);
+    assert_eq!(rig.broker.member_ids("g"), ["c1", "c2"]);
+    assert_eq!(rig.broker.channel_closed(ChannelId(2)), ["g"]);
+    told(&[(1, "g")]);
+    assert!(heartbeat(3).members);
+    told(&[(1, "g"), (3, "g")]);
+    rig.clock.advance(120_000);
+    assert!(!heartbeat(3).members);
+    rig.clock.advance(1);
+    rig.broker.turn();
+    told(&[(1, "closed"), (3, "g")]);
+    assert_eq!(rig.broker.member_ids("g"), ["c3"]);
+    rig.broker.unregister_consumer("g", "c3", ChannelId(3));
+    told(&[]);
+    assert!(!rig.broker.is_group_online("g") && rig.broker.members("g").is_none());
+}
+
+/// A waiter that is taken back is never woken.
+#[test]
+fn who_is_taken_back_is_not_woken() {
+    let rig = Rig::new();
+    let queue = rig.topic("T").queue(0);
+    let (waiter, rung) = bell();
+    let Park::Parked(ticket) = rig.broker.park(queue, 0, None, 1_000, waiter).unwrap() else {
+        panic!("nothing is there")
+    };
+    assert!(rig.broker.unpark(ticket));
+    rig.send("T", 0, b"m", b"");
+    rig.clock.advance(1_000);
+    rig.broker.turn();
+    // The broker let the bell go: its other end is closed and nothing was sent.
+    assert_eq!(rung.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+}
