@@ -29,6 +29,7 @@ pub(crate) struct Layout {
     pub(crate) queues: PathBuf,
     pub(crate) keys: PathBuf,
     pub(crate) derived: PathBuf,
+    pub(crate) rescue: PathBuf,
     next: PathBuf,
 }
 
@@ -44,6 +45,7 @@ impl Layout {
             snapshot: braid.join("snapshot"),
             queues: derived.join("queues"),
             keys: derived.join("keys"),
+            rescue: braid.join("rescue"),
             next: braid.join("next-log-file.tmp"),
             derived,
             braid,
@@ -131,20 +133,6 @@ impl LogFiles {
     /// The file that holds a position.
     pub(crate) fn holding(&self, position: u64) -> Option<Arc<LogFile>> {
         self.read().get(&self.base_of(position)).cloned()
-    }
-
-    /// First position of the oldest file.
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.read().keys().next().copied()
-    }
-
-    /// First position of the newest file.
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.read().keys().next_back().copied()
-    }
-
-    pub(crate) fn bases(&self) -> Vec<u64> {
-        self.read().keys().copied().collect()
     }
 
     pub(crate) fn insert(&self, file: LogFile) {

@@ -58,10 +58,6 @@ impl HealthCell {
         self.rank.load(Ordering::Acquire) == SERVING
     }
 
-    pub(crate) fn is_disk_full(&self) -> bool {
-        self.rank.load(Ordering::Acquire) == DISK_FULL
-    }
-
     pub(crate) fn is_failed(&self) -> bool {
         self.rank.load(Ordering::Acquire) == FAILED
     }

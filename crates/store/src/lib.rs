@@ -33,6 +33,7 @@ mod read;
 mod recovery;
 mod replay;
 mod report;
+mod rescue;
 mod retention;
 mod scan;
 mod shard;

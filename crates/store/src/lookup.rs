@@ -14,8 +14,7 @@ use crate::catalog::{QueueKey, TopicNumber};
 use crate::files::LogFile;
 use crate::index::Entry;
 use crate::keys::key_hash;
-use crate::progress::Position;
-use crate::read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+use crate::read::{Boundary, ColdRead, Limits, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 use crate::report::StoreError;
 use crate::shard::Shard;
 
@@ -60,17 +59,32 @@ impl Shard {
             _ => {}
         }
         let result = empty_result(ReadStatus::NoMatch, request.offset, offsets);
-        let cold = |picked, result| Read::Cold(ColdRead { shard: self.clone(), queue, picked, result });
-        let Some(picked) = self.pick(request)? else { return Ok(cold(Vec::new(), result)) };
+        let Some(picked) = self.pick(request, false)? else {
+            let limits = request.filter.is_none().then_some(Limits {
+                records_max: request.records_max,
+                bytes_max: request.bytes_max,
+                entries_max: request.entries_max,
+            });
+            return Ok(Read::Cold(ColdRead {
+                shard: self.clone(),
+                queue,
+                picked: Vec::new(),
+                limits,
+                result,
+            }));
+        };
         let result = ReadResult { next_offset: picked.next_offset, ..result };
         Ok(match self.fetch(queue, &picked.entries, false)? {
             Fetched::Records(records) => Read::Ready(result.with(records)),
-            Fetched::WouldWait => cold(picked.entries, result),
+            Fetched::WouldWait => {
+                let shard = self.clone();
+                Read::Cold(ColdRead { shard, queue, picked: picked.entries, limits: None, result })
+            }
         })
     }
 
-    /// Asks the index; `None` when it would have to wait for the disk.
-    fn pick(&self, request: &ReadRequest<'_>) -> Result<Option<Picked>, StoreError> {
+    /// Asks the index; `None` when it would have to wait for the disk and must not.
+    fn pick(&self, request: &ReadRequest<'_>, may_wait: bool) -> Result<Option<Picked>, StoreError> {
         let mut picked = Picked { entries: Vec::new(), next_offset: request.offset };
         let mut looked_at = 0;
         let mut bytes = 0;
@@ -80,7 +94,7 @@ impl Shard {
                 Some(_) => FILTERED_STEP,
             };
             let step = step.min(request.entries_max.max(1) - looked_at);
-            let Some(entries) = self.queues.lookup(request.queue, picked.next_offset, step, false)? else {
+            let Some(entries) = self.queues.lookup(request.queue, picked.next_offset, step, may_wait)? else {
                 // What was found so far is an answer; nothing at all needs the disk.
                 return Ok((looked_at > 0).then_some(picked));
             };
@@ -310,17 +324,29 @@ impl Shard {
 impl ColdRead {
     /// Does the read, waiting for the disk. For a bounded pool of blocking threads.
     ///
-    /// When the index itself had to be read, the result has no records and status
-    /// [`NoMatch`](ReadStatus::NoMatch) with an unchanged `next_offset`: the next read of that offset finds the index
-    /// in memory.
+    /// When the index itself had to be read and the request had a filter (which this ticket cannot hold), the result
+    /// has no records and status [`NoMatch`](ReadStatus::NoMatch) with an unchanged `next_offset`: the next read of that
+    /// offset finds the index in memory.
     ///
     /// # Errors
     /// `Io`, `Damaged`.
     pub fn complete(self) -> Result<ReadResult, StoreError> {
-        let Self { shard, queue, picked, result } = self;
-        if picked.is_empty() {
-            shard.queues.lookup(queue, result.next_offset, FILTERED_STEP, true)?;
-            return Ok(result);
+        let Self { shard, queue, mut picked, limits, mut result } = self;
+        match limits {
+            Some(Limits { records_max, bytes_max, entries_max }) => {
+                let offset = result.next_offset;
+                let request =
+                    ReadRequest { queue, offset, records_max, bytes_max, entries_max, filter: None };
+                if let Some(found) = shard.pick(&request, true)? {
+                    picked = found.entries;
+                    result.next_offset = found.next_offset;
+                }
+            }
+            None if picked.is_empty() => {
+                shard.queues.lookup(queue, result.next_offset, FILTERED_STEP, true)?;
+                return Ok(result);
+            }
+            None => {}
         }
         match shard.fetch(queue, &picked, true)? {
             Fetched::Records(records) => Ok(result.with(records)),

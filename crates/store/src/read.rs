@@ -70,8 +70,18 @@ pub struct ColdRead {
     pub(crate) queue: QueueKey,
     /// What was picked from the index; empty when the index itself must be read.
     pub(crate) picked: Vec<Entry>,
+    /// What bounds the read, when the index must be read and no filter picks.
+    pub(crate) limits: Option<Limits>,
     /// The result without its records.
     pub(crate) result: ReadResult,
+}
+
+/// The bounds of a [`ReadRequest`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) records_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) entries_max: usize,
 }
 
 /// First and next offset of a queue.

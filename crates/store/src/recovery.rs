@@ -20,6 +20,7 @@ use crate::options::StoreOptions;
 use crate::progress::Position;
 use crate::replay::{Covered, Replay};
 use crate::report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow};
+use crate::rescue::{self, Rescue};
 use crate::scan::{At, LogScan};
 use crate::shard::{Ids, Parts, Shard};
 use crate::snapshot::{self, Snapshot};
@@ -56,6 +57,8 @@ pub(crate) fn open(
 
     let mut report = RecoveryReport::default();
     let files = open_files(&*disk, &layout, &superblock, OpenMode::Write)?;
+    write_back_rescue(&*disk, &layout, &superblock, &files)
+        .map_err(io_error("writing back the log's end"))?;
     let snapshot = load_snapshot(&*disk, &layout, &superblock, &mut report)?;
     let mut log_end = u64::MAX;
     let outcome = loop {
@@ -89,14 +92,14 @@ pub(crate) fn open(
         health = Health::ReadOnly(describe_damage(&report.damage));
     } else {
         if !clean && !is_new {
-            report.cut_bytes =
-                cut(&mut scan, end, verdict).map_err(io_error("cutting the log's torn end"))?;
-            make_durable(&*disk, &layout, &scan, superblock.durable, end)
+            report.cut_bytes = cut(&scan, end, verdict).map_err(io_error("cutting the log's torn end"))?;
+            make_durable(&*disk, &layout, &mut scan, &superblock, end)
                 .map_err(io_error("syncing the log"))?;
         }
+        remove_unused(&*disk, &layout, &mut scan, end).map_err(io_error("removing unused log files"))?;
         superblock_file = Some(
-            SuperblockFile::open(&*disk, &layout.superblock, superblock.clone())
-                .map_err(io_error("opening the superblock"))?,
+            SuperblockFile::renew(&*disk, &layout.superblock, superblock.clone())
+                .map_err(io_error("writing the superblock"))?,
         );
     }
 
@@ -121,11 +124,13 @@ pub(crate) fn open(
             s.clean = false;
             s.boot = boot;
             s.durable = s.durable.max(end);
-            s.prewritten = s.prewritten.max(log_files.room_end());
+            // Files that were made ahead have been made anew: what was known of them no longer holds.
+            s.prewritten = log_files.room_end();
             s.unflushed_bytes_max = options.unflushed_bytes_max;
         })
         .map_err(io_error("writing the superblock"))?;
         superblock = file.current().clone();
+        rescue::remove(&*disk, &layout.rescue).map_err(io_error("removing the copy of the log's end"))?;
     }
 
     // The next offsets of queues that have no record left are in the snapshot alone.
@@ -607,7 +612,7 @@ impl Walk<'_> {
 
 /// Zeroes what lies behind the log's end, durably, so that it is never taken for a part of what is appended next. A
 /// crash inside leaves a bad place where one was before: the next start cuts again.
-fn cut(scan: &mut LogScan, end: u64, verdict: Verdict) -> io::Result<u64> {
+fn cut(scan: &LogScan, end: u64, verdict: Verdict) -> io::Result<u64> {
     let mut at = end;
     while at < verdict.nonzero_end {
         let base = scan.base_of(at);
@@ -626,15 +631,57 @@ fn cut(scan: &mut LogScan, end: u64, verdict: Verdict) -> io::Result<u64> {
     Ok(verdict.nonzero_end.saturating_sub(end))
 }
 
-/// What a killed process had written may be in the page cache alone: it counts as durable only when it is.
-fn make_durable(disk: &dyn Disk, layout: &Layout, scan: &LogScan, durable: u64, end: u64) -> io::Result<()> {
-    for base in scan.bases().filter(|&base| base >= scan.base_of(durable) && base <= end) {
-        if let Some(file) = scan.file(base) {
-            file.sync_data()?;
-        }
+/// What may have been unsynced is written again: a killed process leaves bytes in the page cache alone, and one whose
+/// sync failed leaves bytes there that will never be written. See [`rescue`].
+fn make_durable(
+    disk: &dyn Disk,
+    layout: &Layout,
+    scan: &mut LogScan,
+    superblock: &Superblock,
+    end: u64,
+) -> io::Result<()> {
+    // All unflushed bytes lie in one file, and are at most so many.
+    let file_start = scan.base_of(end.saturating_sub(1));
+    let from = superblock.durable.max(end.saturating_sub(superblock.unflushed_bytes_max)).max(file_start);
+    if from < end
+        && let Some(file) = scan.file(file_start).cloned()
+    {
+        let mut bytes = vec![0; (end - from) as usize];
+        file.read_exact_at(&mut bytes, from - file_start)?;
+        let copy = Rescue { directory: superblock.directory, position: from, bytes };
+        copy.write(disk, &layout.rescue)?;
+        copy.apply(&*file, file_start)?;
     }
     sync_dir(disk, &layout.commitlog)?;
     sync_dir(disk, &layout.braid)
+}
+
+/// Writes back the copy of a start that was interrupted while it wrote the log's end again.
+fn write_back_rescue(
+    disk: &dyn Disk,
+    layout: &Layout,
+    superblock: &Superblock,
+    files: &BTreeMap<u64, Arc<dyn File>>,
+) -> io::Result<()> {
+    let Some(copy) = rescue::read(disk, &layout.rescue)? else { return Ok(()) };
+    let base = copy.position - copy.position % superblock.file_bytes;
+    let is_ours = copy.directory == superblock.directory
+        && copy.end() > superblock.durable
+        && copy.end() <= base + superblock.file_bytes;
+    match files.get(&base) {
+        Some(file) if is_ours => copy.apply(&**file, base),
+        _ => Ok(()),
+    }
+}
+
+/// Files that were made ahead hold nothing. Their names may be in the cache alone, after a sync of the directory that
+/// failed, so they are made anew when they are needed.
+fn remove_unused(disk: &dyn Disk, layout: &Layout, scan: &mut LogScan, end: u64) -> io::Result<()> {
+    let unused = scan.take_from(end);
+    for &base in unused.keys() {
+        disk.remove_file(&layout.log_file(base))?;
+    }
+    if unused.is_empty() { Ok(()) } else { sync_dir(disk, &layout.commitlog) }
 }
 
 fn make_file(disk: &dyn Disk, layout: &Layout, log_files: &LogFiles, end: u64) -> Result<(), PrepareError> {

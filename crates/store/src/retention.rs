@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use braid_io::{Clock, Space};
+use braid_io::Clock;
 
 use crate::health::lock;
 use crate::housekeeping::House;
 use crate::shard::Shard;
 
-/// How often the disk is asked for its room.
-const SPACE_INTERVAL_MS: u64 = 1000;
 /// A wall clock that moved on by this much more than the monotonic one has jumped.
 const JUMP_MS: i64 = 60_000;
 /// While the age of files is in doubt, one goes in this time.
@@ -35,8 +33,6 @@ pub(crate) struct Retention {
     /// Files that came of age in this span of wall time did so by a jump of the clock, or while nobody was running.
     doubted: Option<(i64, i64)>,
     doubted_next_ms: u64,
-    space: Option<Space>,
-    space_due_ms: u64,
 }
 
 /// Why a file goes.
@@ -58,8 +54,6 @@ impl Retention {
             monotonic_ms,
             doubted,
             doubted_next_ms: monotonic_ms,
-            space: None,
-            space_due_ms: monotonic_ms,
         }
     }
 
@@ -104,7 +98,7 @@ impl Shard {
     /// Gives up at most one file. True when the disk is too full for writers.
     pub(crate) fn keep_retention(&self, house: &mut House) -> bool {
         let wall = house.retention.watch_clock(&*self.clock);
-        let used_percent = self.pressing_percent(&mut house.retention);
+        let used_percent = self.pressing_percent();
         let [_, at_once, refuse] = self.options.retention.used_percent.map(u64::from);
         let pressed = used_percent.is_some_and(|used| used >= refuse);
         if pressed {
@@ -123,13 +117,9 @@ impl Shard {
     }
 
     /// Percent of the disk in use, when so little is free that it counts.
-    fn pressing_percent(&self, retention: &mut Retention) -> Option<u64> {
-        let now = self.clock.monotonic_ms();
-        if now >= retention.space_due_ms {
-            retention.space_due_ms = now + SPACE_INTERVAL_MS;
-            retention.space = self.disk.space(&self.layout.dir).ok();
-        }
-        let space = retention.space.filter(|space| space.total > 0)?;
+    /// Asked anew each time: an answer from before the last deletion would delete a file too many.
+    fn pressing_percent(&self) -> Option<u64> {
+        let space = self.disk.space(&self.layout.dir).ok().filter(|space| space.total > 0)?;
         let free_min = self
             .options
             .retention

@@ -70,6 +70,12 @@ impl LogScan {
         self.files.keys().copied()
     }
 
+    /// Takes out the files from a position on.
+    pub(crate) fn take_from(&mut self, position: u64) -> BTreeMap<u64, Arc<dyn File>> {
+        self.window.clear();
+        self.files.split_off(&position)
+    }
+
     /// First position of the nearest file behind the one that holds a position.
     pub(crate) fn next_base(&self, position: u64) -> Option<u64> {
         self.files.range(self.file_end(position)..).next().map(|(&base, _)| base)

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use braid_io::{Disk, File, OpenMode};
+use braid_io::{Disk, File, OpenMode, disk::replace_file};
 
 use crate::bytes::{Reader, put_u32, put_u64, put_u128};
 
@@ -212,8 +212,10 @@ pub(crate) struct SuperblockFile {
 }
 
 impl SuperblockFile {
-    /// Opens the file for writing; `current` is what [`read`] gave.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, current: Superblock) -> io::Result<Self> {
+    /// Opens the file for writing; `current` is what [`read`] gave. The file is made anew: the name or the slot that
+    /// was read may be in the cache alone, after a sync that failed, and must not be what the next write relies on.
+    pub(crate) fn renew(disk: &dyn Disk, path: &Path, current: Superblock) -> io::Result<Self> {
+        replace_file(disk, path, &new_file(&current))?;
         Ok(Self { file: disk.open(path, OpenMode::Write)?, current })
     }
 
