@@ -43,7 +43,9 @@ mod state;
 mod store;
 mod superblock;
 mod tail;
+pub mod tool;
 mod turns;
+mod walk;
 
 pub use append::{AppendError, Appended, Group, GroupBuilder, NewRecord, Placed, Target};
 pub use catalog::{QueueKey, TopicId, TopicInfo, TopicNumber};

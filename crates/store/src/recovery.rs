@@ -1,9 +1,7 @@
 //! Opening a directory: finding the log's end, telling a tear from damage, rebuilding what is derived.
 //!
-//! The table of what is done in which case is `docs/format/recovery.md`. The rule behind it: bytes below the durable
-//! watermark were promised, so whatever is wrong there is damage and nothing is cut; above it, at most
-//! `unflushed_bytes_max` bytes were ever written and not synced, so a whole record further behind a bad place than that
-//! proves that the bad place had been synced too.
+//! [`walk`](crate::walk) finds the log's end and its damage; here is what is done about it. A damaged log is opened for
+//! reading, and nothing on disk is changed. Any other log is cut where it ends, made durable, and goes on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,10 +19,11 @@ use crate::progress::Position;
 use crate::replay::{Covered, Replay};
 use crate::report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue::{self, Rescue};
-use crate::scan::{At, LogScan};
+use crate::scan::LogScan;
 use crate::shard::{Ids, Parts, Shard};
 use crate::snapshot::{self, Snapshot};
 use crate::superblock::{self, Superblock, SuperblockError, SuperblockFile};
+use crate::walk::{LogEnd, Walk};
 
 /// Bytes of zeros that one write of a cut writes.
 const CUT_STEP_BYTES: u64 = 1 << 20;
@@ -72,14 +71,15 @@ pub(crate) fn open(
         }
         .run(files.clone())?;
         // An index that covers more than the log has is loaded again without what is not there.
-        if outcome.end < outcome.covered.queues.max(outcome.covered.keys) && log_end == u64::MAX {
-            log_end = outcome.end;
+        if outcome.end.end < outcome.covered.queues.max(outcome.covered.keys) && log_end == u64::MAX {
+            log_end = outcome.end.end;
             continue;
         }
         break outcome;
     };
-    let Outcome { mut scan, queues, keys, catalog, state, store_ms, sealed, end, verdict, clean, .. } =
+    let Outcome { mut scan, queues, keys, catalog, state, store_ms, sealed, end: log_end, clean, .. } =
         outcome;
+    let end = log_end.end;
     report.rows.extend(if is_new { vec![RecoveryRow::New] } else { outcome.rows });
     report.scanned_records = outcome.scanned;
     report.damage = outcome.damage;
@@ -92,7 +92,7 @@ pub(crate) fn open(
         health = Health::ReadOnly(describe_damage(&report.damage));
     } else {
         if !clean && !is_new {
-            report.cut_bytes = cut(&scan, end, verdict).map_err(io_error("cutting the log's torn end"))?;
+            report.cut_bytes = cut(&scan, log_end).map_err(io_error("cutting the log's torn end"))?;
             make_durable(&*disk, &layout, &mut scan, &superblock, end)
                 .map_err(io_error("syncing the log"))?;
         }
@@ -336,45 +336,37 @@ pub(crate) fn load_snapshot(
 }
 
 /// One pass over the log.
-struct Attempt<'a> {
-    options: &'a StoreOptions,
-    disk: &'a Arc<dyn Disk>,
-    layout: &'a Layout,
-    superblock: &'a Superblock,
-    snapshot: &'a Snapshot,
+pub(crate) struct Attempt<'a> {
+    pub(crate) options: &'a StoreOptions,
+    pub(crate) disk: &'a Arc<dyn Disk>,
+    pub(crate) layout: &'a Layout,
+    pub(crate) superblock: &'a Superblock,
+    pub(crate) snapshot: &'a Snapshot,
     /// Nothing derived is taken from above.
-    log_end: u64,
+    pub(crate) log_end: u64,
 }
 
 /// What a pass found.
-struct Outcome {
-    scan: LogScan,
-    queues: QueueIndex,
-    keys: KeyIndex,
-    covered: Covered,
-    catalog: crate::catalog::Catalog,
-    state: crate::state::StateMap,
+pub(crate) struct Outcome {
+    pub(crate) scan: LogScan,
+    pub(crate) queues: QueueIndex,
+    pub(crate) keys: KeyIndex,
+    pub(crate) covered: Covered,
+    pub(crate) catalog: crate::catalog::Catalog,
+    pub(crate) state: crate::state::StateMap,
     store_ms: i64,
-    sealed: BTreeMap<u64, i64>,
-    end: u64,
-    verdict: Verdict,
+    pub(crate) sealed: BTreeMap<u64, i64>,
+    pub(crate) end: LogEnd,
     /// The run before stopped in order, and nothing contradicts it.
-    clean: bool,
-    rows: Vec<RecoveryRow>,
-    damage: Vec<Damage>,
-    notes: Vec<String>,
-    scanned: u64,
-}
-
-/// What lies behind the log's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Verdict {
-    /// End of the bytes that must be zeroed.
-    nonzero_end: u64,
+    pub(crate) clean: bool,
+    pub(crate) rows: Vec<RecoveryRow>,
+    pub(crate) damage: Vec<Damage>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) scanned: u64,
 }
 
 impl Attempt<'_> {
-    fn run(&self, files: BTreeMap<u64, Arc<dyn File>>) -> Result<Outcome, OpenError> {
+    pub(crate) fn run(&self, files: BTreeMap<u64, Arc<dyn File>>) -> Result<Outcome, OpenError> {
         let s = self.superblock;
         let upper = files.keys().next_back().map_or(s.first_position, |last| last + s.file_bytes);
         let log_end = self.log_end.min(upper);
@@ -405,7 +397,7 @@ impl Attempt<'_> {
             damage: Vec::new(),
         };
         walk.check_files(first)?;
-        let (end, verdict) = walk.run(covered.least())?;
+        let end = walk.run(covered.least())?;
         let clean = walk.rows == [RecoveryRow::Clean];
         walk.tell_lost();
         let Walk { scan, replay, mut rows, damage, .. } = walk;
@@ -421,7 +413,6 @@ impl Attempt<'_> {
             store_ms,
             sealed,
             end,
-            verdict,
             clean,
             rows,
             damage,
@@ -431,192 +422,13 @@ impl Attempt<'_> {
     }
 }
 
-/// Walks from a record boundary to the log's end.
-struct Walk<'a> {
-    scan: LogScan,
-    replay: Replay<'a>,
-    /// All below was promised.
-    durable: u64,
-    /// Where a clean stop left the log's end.
-    stopped_at: Option<u64>,
-    unflushed_bytes_max: u64,
-    rows: Vec<RecoveryRow>,
-    damage: Vec<Damage>,
-}
-
-/// How the walk goes on behind a bad place.
-enum Next {
-    Skip(u64),
-    End(u64, Verdict),
-}
-
-impl Walk<'_> {
-    /// Finds files that must be there and are not.
-    fn check_files(&mut self, first: u64) -> Result<(), OpenError> {
-        let file_bytes = self.scan.file_end(first) - self.scan.base_of(first);
-        let last = self.scan.bases().next_back();
-        let mut base = first;
-        while base < self.durable {
-            if self.scan.file(base).is_none() {
-                let in_the_middle = last.is_some_and(|last| last > base);
-                self.rows.push(if in_the_middle {
-                    RecoveryRow::MissingFile
-                } else {
-                    RecoveryRow::ShorterThanWatermark
-                });
-                self.damage.push(Damage {
-                    from: Position(base),
-                    to: Position((base + file_bytes).min(self.durable)),
-                    reason: format!("the log file {} is missing", files::log_file_name(base)),
-                    lost: Vec::new(),
-                });
-            }
-            base += file_bytes;
-        }
-        // Files are made one after the other, so a gap above the watermark is damage just the same.
-        if let Some(last) = last {
-            while base < last {
-                if self.scan.file(base).is_none() {
-                    self.rows.push(RecoveryRow::MissingFile);
-                    self.damage.push(Damage {
-                        from: Position(base),
-                        to: Position(base + file_bytes),
-                        reason: format!("the log file {} is missing", files::log_file_name(base)),
-                        lost: Vec::new(),
-                    });
-                }
-                base += file_bytes;
-            }
-        }
-        Ok(())
-    }
-
-    fn run(&mut self, start: u64) -> Result<(u64, Verdict), OpenError> {
-        let reading = || io_error("reading the log");
-        let mut at = start;
-        loop {
-            if self.stopped_at == Some(at) && self.replay.open_group().is_none() {
-                let nothing_behind = match self.scan.at(at).map_err(reading())? {
-                    At::NoFile => true,
-                    At::Bad(_) => self.scan.bytes(at, 8).map_err(reading())? == [0; 8],
-                    At::Record(_) | At::Filler => false,
-                };
-                if nothing_behind {
-                    self.rows.push(RecoveryRow::Clean);
-                    return Ok((at, Verdict { nonzero_end: at }));
-                }
-            }
-            let next = match self.scan.at(at).map_err(reading())? {
-                At::Record(size) => {
-                    let bytes = self.scan.bytes(at, size).map_err(reading())?;
-                    self.replay.record(at, bytes).map_err(OpenError::Format)?;
-                    Next::Skip(at + size as u64)
-                }
-                At::Filler if self.replay.open_group().is_none() => {
-                    self.replay.file_ended(self.scan.base_of(at));
-                    Next::Skip(self.scan.file_end(at))
-                }
-                At::Filler => self.judge(at, "a filler inside a group of records".to_owned())?,
-                At::NoFile => match self.scan.next_base(at) {
-                    // Told by `check_files`.
-                    Some(base) => {
-                        self.after_damage()?;
-                        Next::Skip(base)
-                    }
-                    None => self.end_at(at, at, None)?,
-                },
-                At::Bad(reason) => self.judge(at, reason)?,
-            };
-            match next {
-                Next::Skip(to) => {
-                    assert!(to > at, "a walk goes forward");
-                    at = to;
-                }
-                Next::End(end, verdict) => return Ok((end, verdict)),
-            }
-        }
-    }
-
-    /// What is damaged is passed over; what was complete before it and what verifies behind it is served.
-    fn after_damage(&mut self) -> Result<(), OpenError> {
-        self.replay.damaged = true;
-        self.replay.keep_group().map_err(OpenError::Format)
-    }
-
-    /// Gaps in queues that were seen so far belong to the damage that was met last.
-    fn tell_lost(&mut self) {
-        if let Some(last) = self.damage.last_mut() {
-            last.lost.append(&mut self.replay.lost);
-        }
-    }
-
-    fn judge(&mut self, at: u64, reason: String) -> Result<Next, OpenError> {
-        let promised = at < self.durable;
-        let behind = self
-            .scan
-            .search(at, self.durable, self.unflushed_bytes_max, promised)
-            .map_err(io_error("reading the log"))?;
-        let nearest = behind.nearest.filter(|&nearest| nearest > at);
-        // Synced bytes are a prefix, and at most the bound lies behind them.
-        let proved = !promised && behind.farthest_end.is_some_and(|end| end - at > self.unflushed_bytes_max);
-        match nearest {
-            Some(nearest) if promised || proved => {
-                self.rows.push(RecoveryRow::DamageBelowWatermark);
-                self.tell_lost();
-                self.damage.push(Damage {
-                    from: Position(at),
-                    to: Position(nearest),
-                    reason,
-                    lost: Vec::new(),
-                });
-                self.after_damage()?;
-                Ok(Next::Skip(nearest))
-            }
-            Some(_) => self.end_at(at, behind.nonzero_end, Some(RecoveryRow::Hole)),
-            None if behind.nonzero_end > at => {
-                self.end_at(at, behind.nonzero_end, Some(RecoveryRow::TornTail))
-            }
-            None => self.end_at(at, at, None),
-        }
-    }
-
-    /// The log ends at `at`, or before an incomplete group. `torn` says what lies behind, if it is not zeros.
-    fn end_at(&mut self, at: u64, nonzero_end: u64, torn: Option<RecoveryRow>) -> Result<Next, OpenError> {
-        let group = self.replay.open_group();
-        let end = group.unwrap_or(at);
-        if end < self.durable {
-            self.rows.push(RecoveryRow::ShorterThanWatermark);
-            if !self.damage.iter().any(|damage| damage.from.0 <= at && at < damage.to.0) {
-                self.damage.push(Damage {
-                    from: Position(at),
-                    to: Position(self.durable.max(at)),
-                    reason: "the log ends before its durable watermark".to_owned(),
-                    lost: Vec::new(),
-                });
-            }
-            self.after_damage()?;
-            return Ok(Next::End(at, Verdict { nonzero_end: at }));
-        }
-        if group.is_some() {
-            self.rows.push(RecoveryRow::IncompleteGroup);
-            self.replay.drop_group();
-        }
-        match (torn, group) {
-            (Some(row), _) => self.rows.push(row),
-            (None, None) => self.rows.push(RecoveryRow::CleanEnd),
-            (None, Some(_)) => {}
-        }
-        Ok(Next::End(end, Verdict { nonzero_end: nonzero_end.max(at) }))
-    }
-}
-
 /// Zeroes what lies behind the log's end, durably, so that it is never taken for a part of what is appended next. A
 /// crash inside leaves a bad place where one was before: the next start cuts again.
-fn cut(scan: &LogScan, end: u64, verdict: Verdict) -> io::Result<u64> {
+fn cut(scan: &LogScan, LogEnd { end, nonzero_end }: LogEnd) -> io::Result<u64> {
     let mut at = end;
-    while at < verdict.nonzero_end {
+    while at < nonzero_end {
         let base = scan.base_of(at);
-        let stop = scan.file_end(at).min(verdict.nonzero_end);
+        let stop = scan.file_end(at).min(nonzero_end);
         if let Some(file) = scan.file(base) {
             let mut from = at;
             while from < stop {
@@ -628,7 +440,7 @@ fn cut(scan: &LogScan, end: u64, verdict: Verdict) -> io::Result<u64> {
         }
         at = stop;
     }
-    Ok(verdict.nonzero_end.saturating_sub(end))
+    Ok(nonzero_end.saturating_sub(end))
 }
 
 /// What may have been unsynced is written again: a killed process leaves bytes in the page cache alone, and one whose

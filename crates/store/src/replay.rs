@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use braid_record::RecordView;
 
 use crate::append::derive;
-use crate::catalog::{Catalog, QueueKey, STATE_TOPIC_NUMBER, TopicNumber};
+use crate::catalog::{Catalog, LOST_TOPIC, QueueKey, STATE_TOPIC_NUMBER, TopicNumber};
 use crate::dispatch::enter_keys;
 use crate::index::{Entry, QueueIndex};
 use crate::keys::{KeyIndex, key_hash};
@@ -30,6 +30,17 @@ impl Covered {
     }
 }
 
+/// Looks at what a replay finds.
+pub(crate) trait Watch {
+    fn record(
+        &mut self,
+        position: u64,
+        view: &RecordView<'_>,
+        entries: &[(QueueKey, Entry)],
+        key_hashes: &[u64],
+    );
+}
+
 /// Takes records in log order.
 pub(crate) struct Replay<'a> {
     pub(crate) covered: Covered,
@@ -47,6 +58,8 @@ pub(crate) struct Replay<'a> {
     /// Set behind a damaged range: gaps in queues are told from here on. (topic, queue id, first, count)
     pub(crate) damaged: bool,
     pub(crate) lost: Vec<(String, u32, u64, u64)>,
+    /// Told of every record of a topic that lived, with its entries.
+    pub(crate) watch: Option<&'a mut dyn Watch>,
     /// Records of a group that is not complete yet.
     group: Vec<(u64, Vec<u8>)>,
 }
@@ -74,6 +87,7 @@ impl<'a> Replay<'a> {
             notes: Vec::new(),
             damaged: false,
             lost: Vec::new(),
+            watch: None,
             group: Vec::new(),
         }
     }
@@ -126,11 +140,13 @@ impl<'a> Replay<'a> {
 
     fn apply(&mut self, position: u64, view: &RecordView<'_>) -> Result<(), String> {
         self.store_ms = self.store_ms.max(view.store_timestamp());
+        // A repair has put a filler over damage: what builds on lost records is told, not refused.
+        self.damaged |= view.topic() == LOST_TOPIC;
         let topic = self.catalog.resolve(view.topic(), position);
         if position >= self.covered.state && topic == Some(STATE_TOPIC_NUMBER) {
             self.apply_state(position, view.body())?;
         }
-        if position >= self.covered.queues || position >= self.covered.keys {
+        if position >= self.covered.queues || position >= self.covered.keys || self.watch.is_some() {
             self.enter(position, topic, view);
         }
         Ok(())
@@ -169,24 +185,27 @@ impl<'a> Replay<'a> {
             word: facts.index_word,
             newest_time: facts.newest_time,
         };
-        if position >= self.covered.queues {
-            if let (Some(topic), []) = (own, &slots[..]) {
-                let queue = QueueKey { topic, queue_id: view.queue_id() };
-                self.enter_queue(queue, entry(view.queue_offset(), 1));
-            }
-            for (at, slot) in slots.iter().enumerate() {
-                let topic = TopicNumber(slot.topic);
-                let agrees = at > 0 || own == Some(topic);
-                if agrees && self.catalog.lived_at(topic, position) {
-                    let queue = QueueKey { topic, queue_id: slot.queue_id };
-                    self.enter_queue(queue, entry(slot.first_offset, slot.count));
-                }
+        let mut entries = Vec::with_capacity(slots.len().max(1));
+        if let (Some(topic), []) = (own, &slots[..]) {
+            entries.push((QueueKey { topic, queue_id: view.queue_id() }, entry(view.queue_offset(), 1)));
+        }
+        for (at, slot) in slots.iter().enumerate() {
+            let topic = TopicNumber(slot.topic);
+            let agrees = at > 0 || own == Some(topic);
+            if agrees && self.catalog.lived_at(topic, position) {
+                let queue = QueueKey { topic, queue_id: slot.queue_id };
+                entries.push((queue, entry(slot.first_offset, slot.count)));
             }
         }
-        if position >= self.covered.keys
-            && let Some(topic) = own
-        {
-            let hashes: Vec<u64> = facts.keys.iter().map(|key| key_hash(topic, key)).collect();
+        let hashes: Vec<u64> =
+            own.map_or_else(Vec::new, |topic| facts.keys.iter().map(|key| key_hash(topic, key)).collect());
+        if let Some(watch) = self.watch.as_mut() {
+            watch.record(position, view, &entries, &hashes);
+        }
+        if position >= self.covered.queues {
+            entries.into_iter().for_each(|(queue, entry)| self.enter_queue(queue, entry));
+        }
+        if position >= self.covered.keys {
             enter_keys(self.keys, &hashes, position);
         }
     }

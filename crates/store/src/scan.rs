@@ -70,6 +70,12 @@ impl LogScan {
         self.files.keys().copied()
     }
 
+    /// Adds a file that was made just now.
+    pub(crate) fn add(&mut self, base: u64, file: Arc<dyn File>) {
+        self.window.clear();
+        self.files.insert(base, file);
+    }
+
     /// Takes out the files from a position on.
     pub(crate) fn take_from(&mut self, position: u64) -> BTreeMap<u64, Arc<dyn File>> {
         self.window.clear();
