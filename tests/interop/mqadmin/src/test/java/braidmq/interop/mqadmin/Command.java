@@ -38,4 +38,10 @@ record Command(String name, List<String> args) {
         String printed = Files.readString(output).stripTrailing();
         return (printed.isEmpty() ? "" : printed + "\n") + "exit " + process.exitValue();
     }
+
+    /** As an operator types it, without the name server. */
+    @Override
+    public String toString() {
+        return String.join(" ", args);
+    }
 }

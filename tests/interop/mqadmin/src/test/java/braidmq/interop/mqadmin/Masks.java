@@ -19,6 +19,9 @@ import java.util.regex.Pattern;
  * remains is compared as it is.
  */
 final class Masks {
+    /** Between the columns of a line in expected/. */
+    static final String COLUMN_SEPARATOR = " | ";
+
     /** By subcommand: columns of tables and keys of lists whose values differ between runs or between products. */
     private static final Map<String, Set<String>> VALUES = Map.of(
         "topicStatus", Set.of("Topic Put TPS"),

@@ -8,7 +8,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
 import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
@@ -119,10 +121,10 @@ final class Clients implements AutoCloseable {
         setter.invoke(consumer, broadcasting);
     }
 
-    /** How many queues of {@code topic} a running consumer pulls from at this moment. */
-    static long queuesOf(DefaultMQPushConsumer consumer, String topic) {
+    /** The queues of {@code topic} that a running consumer pulls from at this moment. */
+    static Set<MessageQueue> queuesOf(DefaultMQPushConsumer consumer, String topic) {
         return consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet().stream()
-            .filter(queue -> queue.getTopic().equals(topic)).count();
+            .filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toSet());
     }
 
     /** The messages of all queues of a topic: those that are there, counted from the oldest to the newest offset. */

@@ -7,11 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import braidmq.interop.Await;
 import java.util.ArrayList;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
@@ -58,7 +56,7 @@ class ClusteringTest extends Story {
         leaves.awaitSize(1);
         leaving.shutdown();
         sent.addAll(send(producer, topic, "after", 200));
-        Await.until("the other one has all four queues", PATIENCE, () -> Clients.queuesOf(staying, topic) == 4);
+        Await.until("the other one has all four queues", PATIENCE, () -> Clients.queuesOf(staying, topic).size() == 4);
         Await.until(() -> "all is consumed: " + stays.size() + " and " + leaves.size() + " of " + sent.size(), PATIENCE, () -> {
             var seen = new HashSet<>(stays.bodies());
             seen.addAll(leaves.bodies());
@@ -75,8 +73,9 @@ class ClusteringTest extends Story {
         String group = clients.name("cluster");
         var survives = new Inbox();
         var survivor = start(group, topic, survives.listener());
+        Await.until("the survivor alone has all four queues", PATIENCE, () -> Clients.queuesOf(survivor, topic).size() == 4);
         try (var victim = new StuckConsumer(clients.broker().nameServer(), group, topic)) {
-            Await.until("the survivor has given two queues away", PATIENCE, () -> Clients.queuesOf(survivor, topic) == 2);
+            Await.until("the survivor has given two queues away", PATIENCE, () -> Clients.queuesOf(survivor, topic).size() == 2);
             Set<String> sent = send(clients.producer(), topic, "m", 400);
             // The victim acknowledges nothing, so everything it got has to come again.
             victim.awaitReceived(10);
@@ -85,7 +84,7 @@ class ClusteringTest extends Story {
             assertTrue(sent.containsAll(lost));
             survives.awaitAll(sent);
             Await.until("all is acknowledged", PATIENCE, () -> clients.lag(group, topic) == 0);
-            assertEquals(4, Clients.queuesOf(survivor, topic));
+            assertEquals(4, Clients.queuesOf(survivor, topic).size());
             say(story, "the victim died with " + lost.size() + " messages, the survivor consumed " + survives.size() + " of " + sent.size());
         }
     }
@@ -97,9 +96,13 @@ class ClusteringTest extends Story {
         return consumer;
     }
 
-    private static void awaitBalanced(String topic, DefaultMQPushConsumer... consumers) {
-        Await.until("four queues are shared evenly", PATIENCE, () ->
-            List.of(consumers).stream().allMatch(consumer -> Clients.queuesOf(consumer, topic) == 4 / consumers.length));
+    /** Waits until each of the two has two of the four queues, and none has one that the other has. */
+    private static void awaitBalanced(String topic, DefaultMQPushConsumer first, DefaultMQPushConsumer second) {
+        Await.until("four queues are shared evenly", PATIENCE, () -> {
+            var together = new HashSet<>(Clients.queuesOf(first, topic));
+            together.addAll(Clients.queuesOf(second, topic));
+            return together.size() == 4 && Clients.queuesOf(first, topic).size() == 2 && Clients.queuesOf(second, topic).size() == 2;
+        });
     }
 
     private static Set<String> send(DefaultMQProducer producer, String topic, String label, int count) throws Exception {

@@ -44,7 +44,7 @@ class OrderedTest extends Story {
         }
         // An orderly consumer has a queue only once the broker has given it the lock.
         Await.until("each consumer holds the locks of two queues", PATIENCE,
-            () -> consumers.stream().allMatch(consumer -> Clients.queuesOf(consumer, topic) == 2));
+            () -> consumers.stream().allMatch(consumer -> Clients.queuesOf(consumer, topic).size() == 2));
         var producer = clients.producer();
         for (int step = 0; step < STEPS; step++) {
             sendRound(producer, topic, step);
