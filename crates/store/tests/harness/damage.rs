@@ -70,7 +70,14 @@ pub fn end_in_damage(world: &mut World) {
             world.drop_derived();
             rot_record(world, true)
         }
-        Kind::RolledBack => roll_back(world),
+        Kind::RolledBack => {
+            // With its indexes whole, a clean start reads nothing of the log: readers see the damage then.
+            let no_index = world.rng.one_in(2);
+            if no_index {
+                world.drop_derived();
+            }
+            roll_back(world, no_index)
+        }
         Kind::LastFileGone => remove_file(world, true),
         Kind::MiddleFileGone => remove_file(world, false),
         Kind::NoSuperblock => {
@@ -192,7 +199,7 @@ fn rot_record(world: &mut World, no_index: bool) -> Seen {
     if no_index { Seen::Reported } else { Seen::Perhaps }
 }
 
-fn roll_back(world: &mut World) -> Seen {
+fn roll_back(world: &mut World, no_index: bool) -> Seen {
     let places: Vec<u64> = world.oracle.records().map(|record| record.position).collect();
     if places.is_empty() {
         return Seen::Healed;
@@ -205,7 +212,7 @@ fn roll_back(world: &mut World) -> Seen {
         let zeros = vec![0; (file_bytes - at) as usize];
         world.disk.overwrite(&path, at, &zeros).expect("log files have their full length");
     }
-    Seen::Reported
+    if no_index { Seen::Reported } else { Seen::Perhaps }
 }
 
 fn remove_file(world: &mut World, last: bool) -> Seen {

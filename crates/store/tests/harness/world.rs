@@ -643,6 +643,8 @@ impl World {
         }
         self.disk.set_faults(self.faults.clone());
         self.pressed = false;
+        // The store asks for the room once a second.
+        self.clock.advance(2_000);
         self.pressed_answers += self.coverage_of(FaultKind::NoSpace) - answers;
         if self.excused() || self.faults.no_space > 0 {
             return;
@@ -651,6 +653,9 @@ impl World {
             self.housekeeping();
             self.write_turn();
             self.flush_turn();
+        }
+        if self.excused() {
+            return;
         }
         assert_eq!(store.health(), Health::Serving, "there is room again");
         let records = self.tally.records;
@@ -881,9 +886,11 @@ impl World {
         let topic = self.some_topic();
         let queue = QueueKey { topic: topic.number, queue_id: self.rng.below(QUEUES) as u32 };
         self.next_value += 1;
+        // A group of five must fit into a file, and into what may be unflushed.
+        let most = self.options.file_bytes.min(self.options.unflushed_bytes_max);
         let len = match self.rng.below(20) {
-            0 => self.rng.below(self.options.file_bytes / 8),
-            1..=4 => self.rng.below(self.options.file_bytes / 64),
+            0 => self.rng.below(most / 8),
+            1..=4 => self.rng.below(most / 64),
             _ => self.rng.below(400),
         };
         let mut message = Message::new(&topic.name, queue, self.next_value, len as usize, &mut self.rng);
