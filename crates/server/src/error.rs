@@ -61,6 +61,8 @@ pub struct CliError {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// Whoever read the results has enough of them: nothing to complain about.
+    pub is_closed_pipe: bool,
 }
 
 /// What commands give.
@@ -69,7 +71,7 @@ pub type CliResult<T = ()> = Result<T, CliError>;
 impl CliError {
     /// An error without a hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        CliError { code, message: message.into(), hint: None }
+        CliError { code, message: message.into(), hint: None, is_closed_pipe: false }
     }
 
     /// Says what to do.
@@ -109,7 +111,8 @@ impl fmt::Display for CliError {
 /// Standard output went away or is full.
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        CliError::new(Code::Failure, format!("standard output: {error}"))
+        let is_closed_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        CliError { is_closed_pipe, ..CliError::new(Code::Failure, format!("standard output: {error}")) }
     }
 }
 

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let format = cli.global.output;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_pipe => ExitCode::SUCCESS,
         Err(error) => fail(&error, format),
     }
 }
@@ -80,7 +81,6 @@ fn run(cli: Cli) -> CliResult {
         Some(Command::Group(command)) => commands::group::run(&command, &mut connect()?, out),
         Some(Command::Message(command)) => commands::message::run(&command, &mut connect()?, out),
         Some(Command::Health(args)) => commands::health::run(&args, &mut connect()?, out),
-        Some(Command::Store(_command)) => Ok(()),
         Some(Command::Config(command)) => commands::config::run(&command, out),
         Some(Command::Completion { shell }) => commands::completion::run(shell, out),
     }

@@ -43,14 +43,8 @@ pub fn run(command: &ConfigCommand, out: &mut Out) -> CliResult {
 /// Reads the configuration; all its problems are one error.
 pub fn load(sources: &Sources) -> CliResult<Loaded> {
     Loaded::read(sources).map_err(|problems| {
-        let count = problems.len();
         let text = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n\n");
-        let hint = if count == 1 {
-            "nothing was started"
-        } else {
-            "nothing was started; all of them must be mended"
-        };
-        CliError::new(Code::Usage, text).hint(hint)
+        CliError::new(Code::Usage, text)
     })
 }
 

@@ -327,7 +327,8 @@ impl Consumer<'_> {
         })?;
         let next = u64::try_from(header.next_begin_offset).unwrap_or(0);
         let from = reading.next;
-        if answer.code == response::PULL_OFFSET_MOVED {
+        // After a reset of the cursor a broker says so once, and means the offset that was asked for.
+        if answer.code == response::PULL_OFFSET_MOVED && next != from {
             eprintln!(
                 "warning: queue {} of {} has no offset {from}; going on at {next}",
                 queue.id, queue.broker

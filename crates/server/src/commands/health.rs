@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::HealthArgs;
 use crate::client::{Client, body};
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Code};
 use crate::output::{Out, Row};
 
 /// How often a server that does not answer yet is asked again.
@@ -74,6 +74,11 @@ fn look(client: &mut Client) -> CliResult<Vec<BrokerRow>> {
             // Apache before 5.0 does not say; it would not answer either.
             active: table.get("brokerActive").is_none_or(|active| active == "true"),
         });
+    }
+    let idle: Vec<&str> = rows.iter().filter(|row| !row.active).map(|row| row.broker.as_str()).collect();
+    if !idle.is_empty() {
+        let message = format!("broker {} answers, but takes no messages", idle.join(", "));
+        return Err(CliError::new(Code::Failure, message).hint("its log says why"));
     }
     Ok(rows)
 }

@@ -1,0 +1,7 @@
+//! The built binary as people and scripts call it.
+
+#![allow(unreachable_pub, reason = "a test exports nothing; `pub` says what a module offers to the others")]
+
+mod commands;
+mod start;
+mod support;
