@@ -332,6 +332,7 @@ impl QueueIndex {
     }
 
     /// Bytes of memory that the index holds: the heap of tails, directory and cache, the allocator's own included.
+    #[allow(dead_code, reason = "a figure for tests and the cost example")]
     pub(crate) fn memory_bytes(&self) -> u64 {
         let tables: usize = self.shards.iter().map(|shard| shard_bytes(&lock(shard))).sum();
         let ring = lock(&self.ring).capacity() * size_of::<QueueKey>();

@@ -307,6 +307,7 @@ impl KeyIndex {
     }
 
     /// Bytes of memory that the index holds.
+    #[allow(dead_code, reason = "a figure for tests and the cost example")]
     pub(crate) fn memory_bytes(&self) -> u64 {
         let memory = lock(&self.memory);
         let tables = memory.table.bytes() + memory.frozen.iter().map(|table| table.bytes()).sum::<usize>();

@@ -95,6 +95,19 @@ fn bytes_behind_the_last_checkpoint_are_ignored_and_removed() {
     assert_eq!(left.len(), files.len() - 1);
 }
 
+#[test]
+fn a_file_under_another_name_covers_nothing() {
+    let disk = SimDisk::new(1);
+    let index = fresh(&disk, TINY);
+    index.insert(key(1, 0), plain(0, 0));
+    index.checkpoint(100).unwrap();
+    let (name, _) = files(&disk)[0].clone();
+    let other = format!("{:020}", 7);
+    disk.rename(&path(&name), &path(&other)).unwrap();
+    fresh(&disk, TINY);
+    assert_eq!(files(&disk), []);
+}
+
 /// Rot that happens while the index is open is found when the block is read.
 #[test]
 fn a_block_that_rots_is_an_error_and_no_wrong_entry() {
