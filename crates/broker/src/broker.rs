@@ -1,11 +1,13 @@
 //! The handle that edges hold: what it consists of, how it is opened, and its turn.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
 use braid_io::Clock;
 use braid_store::{
-    Appended, FlushMode, GroupBuilder, Health, Level, Promise, QueueKey, StateChange, Store, TopicNumber,
+    Appended, FlushMode, GroupBuilder, Health, Level, Position, Promise, QueueKey, StateChange, Store,
+    TopicNumber,
 };
 
 use crate::codec::{CURSOR, DELAY_PROGRESS, GROUP};
@@ -28,6 +30,8 @@ const EXPIRE_MS: u64 = 1_000;
 const RETRY_MS: u64 = 100;
 /// The same when only the disk has to catch up.
 const RETRY_BUSY_MS: u64 = 5;
+/// The same when the store takes no writes.
+const RETRY_CLOSED_MS: u64 = 5_000;
 /// Milliseconds between two complaints about the same trouble.
 const COMPLAIN_MS: u64 = 10_000;
 /// Changes in one state record when cursors are corrected at the start.
@@ -60,6 +64,8 @@ struct House {
     expire_ms: u64,
     sample_ms: u64,
     complain_ms: u64,
+    /// Where the log began when it was last looked at.
+    first: Position,
 }
 
 /// What a [`Broker::turn`] did.
@@ -88,7 +94,7 @@ impl Broker {
         let now_ms = clock.wall_ms();
         let topics = Topics::load(store.topics(), now_ms)?;
         let groups = Groups::load(store.state(GROUP), now_ms)?;
-        let numbers: Vec<TopicNumber> = store.topics().iter().map(|topic| topic.number).collect();
+        let numbers: HashSet<TopicNumber> = store.topics().iter().map(|topic| topic.number).collect();
         let next_offset = |queue: QueueKey| {
             let exists = numbers.contains(&queue.topic);
             exists.then(|| store.offsets(queue).map_or(0, |offsets| offsets.max))
@@ -100,6 +106,7 @@ impl Broker {
         let waiters =
             Arc::new(Waiters::new(options.waiters_per_queue_max, options.waiters_max, Arc::clone(&news)));
         store.listen(Arc::clone(&waiters) as _);
+        let house = House { first: store.log_range().0, ..House::default() };
         let broker = Arc::new(Self {
             store,
             clock,
@@ -115,7 +122,7 @@ impl Broker {
             statistics: Statistics::default(),
             turns: AtomicU32::new(0),
             news,
-            house: Mutex::default(),
+            house: Mutex::new(house),
         });
         match broker.store.health() {
             Health::Serving => {
@@ -176,7 +183,7 @@ impl Broker {
             Err(Error::Busy(_)) => Some(RETRY_BUSY_MS),
             Err(error) => {
                 self.complain(now_ms, "delayed messages could not be delivered", &error);
-                Some(RETRY_MS)
+                Some(if matches!(error, Error::Closed(_)) { RETRY_CLOSED_MS } else { RETRY_MS })
             }
         };
         let deadline_in_ms = self.expire_waiters().map(|next_ms| next_ms.saturating_sub(now_ms));
@@ -223,6 +230,12 @@ impl Broker {
         }
         if now_ms >= house.expire_ms {
             house.expire_ms = now_ms + EXPIRE_MS;
+            let first = self.store.log_range().0;
+            if first != std::mem::replace(&mut house.first, first) {
+                for (group, messages) in self.unread_and_deleted() {
+                    tracing::warn!(group, messages, "log files were deleted before the group had read them");
+                }
+            }
             self.expire_members();
             self.locks.expire(now_ms);
         }

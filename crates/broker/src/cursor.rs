@@ -282,6 +282,22 @@ impl Broker {
             .collect()
     }
 
+    /// For each group that is behind a queue's first offset: how many messages are gone that it had not read, by name.
+    pub fn unread_and_deleted(&self) -> Vec<(String, u64)> {
+        let first = |queue: QueueKey| self.store.offsets(queue).map_or(0, |offsets| offsets.min);
+        let lost = |group: &Arc<GroupCursors>| -> (String, u64) {
+            let places = lock(&group.places);
+            let lost = places
+                .by_queue
+                .iter()
+                .map(|(&queue, place)| first(queue).saturating_sub(place.cursor.offset));
+            (group.group.clone(), lost.sum())
+        };
+        let mut groups: Vec<_> = self.cursors.all().iter().map(lost).filter(|(_, lost)| *lost > 0).collect();
+        groups.sort_unstable();
+        groups
+    }
+
     /// Groups that have a cursor, by name; they need not be configured.
     pub fn groups_with_cursors(&self) -> Vec<String> {
         let has = |group: &&Arc<GroupCursors>| !lock(&group.places).by_queue.is_empty();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use braid_record::{Draft, property, sysflag};
-use braid_store::{GroupBuilder, Level, NewRecord, Placed, Promise};
+use braid_store::{Appended, GroupBuilder, Level, NewRecord, Placed, Promise};
 
 use crate::broker::Broker;
 use crate::error::Error;
@@ -157,7 +157,8 @@ impl Broker {
         assert_eq!(appended.records.len(), messages.len(), "each message became a record");
         self.count_stored(topic, &appended.records);
         let level = if wait { self.level() } else { Level::Written };
-        Ok(appended.clone().promise(level, Sent { records: appended.records, delay_level }))
+        let Appended { end, records } = appended;
+        Ok(Appended { end, records: Vec::new() }.promise(level, Sent { records, delay_level }))
     }
 
     pub(crate) fn count_stored(&self, topic: &Topic, records: &[Placed]) {

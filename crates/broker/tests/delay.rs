@@ -1,6 +1,7 @@
 //! Delay levels: to the millisecond, never early, never twice.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::drop_non_drop, reason = "an answer that a test does not wait for")]
 
 mod rig;
 
@@ -96,9 +97,8 @@ fn the_default_table_is_kept_to_the_millisecond() {
         }
         rig.clock.advance(rng.below(900));
         // Level 1 waits no longer than the rounds take: deliver as a running broker would.
-        while let Some(next) = rig.deliver().filter(|&next| next <= rig.clock.wall_ms()) {
-            panic!("{next} is due and was not delivered");
-        }
+        let next = rig.deliver();
+        assert!(next > Some(rig.clock.wall_ms()), "{next:?} is due and was not delivered");
         due.retain(|&at, _| at > rig.clock.wall_ms());
     }
     let mut seen = rig.all("T").len();
@@ -239,7 +239,7 @@ fn a_level_that_sleeps_is_woken_by_what_is_dispatched() {
 /// never early; what was not is delivered at most once.
 #[test]
 fn no_kill_delivers_early_or_twice() {
-    for seed in 0..20 {
+    for seed in 0..40 {
         run_kills(seed);
     }
 }
@@ -247,7 +247,9 @@ fn no_kill_delivers_early_or_twice() {
 fn run_kills(seed: u64) {
     let mut rng = Rng::new(seed);
     let options = BrokerOptions { delay_batch_max: 3, ..BrokerOptions::default() };
-    let mut rig = Rig::with(seed, options, FlushMode::Sync);
+    // Without a flush before the answer, a power cut may take back what was acknowledged: kills only.
+    let flush = if seed.is_multiple_of(2) { FlushMode::Sync } else { FlushMode::Async };
+    let mut rig = Rig::with(seed, options, flush);
     rig.topic("T");
     rig.settle();
     let mut pending = Vec::new();
@@ -267,7 +269,7 @@ fn run_kills(seed: u64) {
             8 => drop(rig.broker.store().flush_turn()),
             9..11 => rig.clock.advance(rng.below(4_000)),
             _ => {
-                if rng.one_in(2) {
+                if flush == FlushMode::Async || rng.one_in(2) {
                     rig.kill()
                 } else {
                     rig.crash()
@@ -309,7 +311,11 @@ fn run_kills(seed: u64) {
         assert_eq!(delivered.insert(body.clone(), ()), None, "seed {seed}: {body} comes twice");
     }
     for body in acknowledged.keys() {
-        assert!(delivered.contains_key(body), "seed {seed}: {body} was acknowledged and is lost");
+        let is_stored = stored.contains_key(body);
+        assert!(
+            delivered.contains_key(body),
+            "seed {seed}: {body} was acknowledged and is lost (stored: {is_stored})"
+        );
     }
     assert_eq!(delivered.len(), stored.len(), "seed {seed}: all that is stored is delivered");
 }

@@ -1,6 +1,7 @@
 //! Messages that come back: tried again, dead, or redirected.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::drop_non_drop, reason = "an answer that a test does not wait for")]
 
 mod rig;
 

@@ -1,6 +1,7 @@
 //! Topics, groups and cursors: what a restart finds.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::drop_non_drop, reason = "an answer that a test does not wait for")]
 
 mod rig;
 
@@ -193,6 +194,26 @@ fn a_cursor_above_its_queues_end_is_set_back() {
         assert_eq!((rig.broker.cursor("g", queue), rig.broker.cursor("h", queue)), (Some(3), Some(3)));
         rig.settle();
     }
+}
+
+#[test]
+fn groups_that_had_not_read_what_retention_deleted_are_known() {
+    let rig = Rig::new();
+    let topic = rig.topic("T");
+    let body = vec![b'x'; 300_000];
+    (0..10).for_each(|_| drop(rig.send("T", 0, &body, b"")));
+    for (group, offset) in [("behind", 1), ("done", 10)] {
+        drop(rig.broker.commit(group, topic.queue(0), offset, true).unwrap());
+    }
+    assert!(rig.broker.unread_and_deleted().is_empty());
+    rig.clock.advance(73 * 3_600_000);
+    for _ in 0..10 {
+        rig.settle();
+        rig.clock.advance(60_000);
+    }
+    let first = rig.broker.store().offsets(topic.queue(0)).unwrap().min;
+    assert!(first > 1, "retention deleted nothing");
+    assert_eq!(rig.broker.unread_and_deleted(), [("behind".to_owned(), first - 1)]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A broker on a simulated disk and clock, with names of its own in place of a protocol's.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
