@@ -85,12 +85,23 @@ fn finish(suite: Running) -> Result<Outcome> {
     let Some(counts) = Counts::of_surefire(&ended.output) else {
         return Ok(Outcome::Failed(Counts::one(false), ended.tail()));
     };
-    // The stories print their facts indented by two blanks.
-    let facts = ended.output.lines().filter(|line| line.starts_with("  ") && line.contains(": "));
-    Ok(match ended.success && counts.failed == 0 && counts.passed > 0 {
-        true => Outcome::Passed(counts, facts.map(|line| format!("{line}\n")).collect()),
-        false => Outcome::Failed(counts, ended.tail()),
-    })
+    if ended.success && counts.failed == 0 && counts.passed > 0 {
+        let facts = ended.output.lines().filter(|line| is_fact(line));
+        return Ok(Outcome::Passed(counts, facts.map(|line| format!("{line}\n")).collect()));
+    }
+    let said: Vec<_> = ended.output.lines().take_while(|line| !is_maven_epilogue(line)).collect();
+    let said = said.into_iter().filter(|line| !line.starts_with("[INFO]"));
+    Ok(Outcome::Failed(counts, run::Ended { output: said.collect::<Vec<_>>().join("\n"), ..ended }.tail()))
+}
+
+/// The stories print what they measured indented by two blanks.
+fn is_fact(line: &str) -> bool {
+    line.starts_with("  ") && line.contains(": ")
+}
+
+/// After Surefire's summary Maven says at length that tests have failed.
+fn is_maven_epilogue(line: &str) -> bool {
+    line.starts_with("[ERROR] Failed to execute goal")
 }
 
 /// Runs the suites against Apache's own broker, which proves the suites.

@@ -40,6 +40,8 @@ final class ApacheBroker implements Broker {
             "messageDelayLevel=" + settings.delayLevels(),
             // Two of Apache's periods, shortened so that no story waits for them.
             "flushConsumerOffsetInterval=500", "flushDelayOffsetInterval=500",
+            // On a busy machine Apache would otherwise refuse sends that waited for 200 ms.
+            "waitTimeMillsInSendQueue=10000",
             "maxMessageSize=4194304", "diskMaxUsedSpaceRatio=95", "");
     }
 

@@ -25,7 +25,10 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInfo;
+import org.junit.jupiter.api.Timeout;
 
+/** Longer than other stories may take: Apache's broker needs half a minute to start on a busy machine. */
+@Timeout(600)
 @DisplayName("The broker is killed")
 class CrashTest extends Story {
     private static final int KILLS = 3;

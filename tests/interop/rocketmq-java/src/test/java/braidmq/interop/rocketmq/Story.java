@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Timeout;
  * What the stories share: one broker for all that don't kill it, and clients that end with the story.
  * Each story uses topics and groups of its own, so stories run side by side.
  */
-@Timeout(180)
+@Timeout(300)
 abstract class Story {
     /** How long an event may take that normally takes milliseconds: a loaded machine, a rebalance of 20 s, two of them. */
     static final Duration PATIENCE = Duration.ofSeconds(90);
