@@ -92,6 +92,11 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
+    /// Whether the broker broke its word about what is stored, as opposed to falling over or talking nonsense.
+    pub(crate) fn is_broken_word(&self) -> bool {
+        !matches!(self, Violation::Rig(_) | Violation::Malformed { .. })
+    }
+
     /// The kind alone, for counting.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

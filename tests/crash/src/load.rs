@@ -51,7 +51,7 @@ pub(crate) struct Totals {
     pub(crate) acknowledged: u64,
     /// Of them, batches.
     pub(crate) batches: u64,
-    /// Send requests answered with an error.
+    /// Sends and commits answered with an error: the broker may be busy, and promises nothing then.
     pub(crate) refused: u64,
     /// Cursor commits answered.
     pub(crate) commits: u64,
@@ -450,20 +450,16 @@ impl<'a> Worker<'a> {
     }
 
     fn take_commit(&mut self, queue: Queue, offset: Offset, answer: &Command) {
-        if answer.code != response::SUCCESS {
-            self.malformed(
-                queue,
-                format!("a commit of {offset} is answered {}: {:?}", answer.code, answer.remark),
-            );
-        } else {
+        let is_stored = answer.code == response::SUCCESS;
+        if is_stored {
             self.log.totals.commits += 1;
             self.log.commits_stored.push((queue, offset));
+        } else {
+            self.log.totals.refused += 1;
         }
         if let Some(owned) = self.owned(queue) {
             owned.is_committing = false;
-            if answer.code == response::SUCCESS {
-                owned.committed = Some(offset);
-            }
+            owned.committed = if is_stored { Some(offset) } else { owned.committed };
         }
     }
 
