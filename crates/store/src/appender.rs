@@ -59,6 +59,8 @@ pub(crate) struct Appender {
     file_bytes: u64,
     /// Where the next record goes, unless the file must end before.
     next: u64,
+    /// Where the newest group begins.
+    last_group: u64,
     /// Time of the newest record.
     store_ms: i64,
     next_offsets: HashMap<QueueKey, u64, BuildHasherDefault<QueueHasher>>,
@@ -79,6 +81,7 @@ impl Appender {
     pub(crate) fn new(
         file_bytes: u64,
         next: u64,
+        last_group: u64,
         store_ms: i64,
         state: StateMap,
         next_offsets: impl IntoIterator<Item = (QueueKey, u64)>,
@@ -86,6 +89,7 @@ impl Appender {
         Self {
             file_bytes,
             next,
+            last_group,
             store_ms,
             next_offsets: next_offsets.into_iter().collect(),
             arena: BytesMut::new(),
@@ -101,6 +105,11 @@ impl Appender {
     /// End of what is appended.
     pub(crate) fn end(&self) -> u64 {
         self.next
+    }
+
+    /// Where the newest group begins.
+    pub(crate) fn last_group(&self) -> u64 {
+        self.last_group
     }
 
     /// Time of the newest record.
@@ -164,6 +173,7 @@ impl Appender {
         self.apply_changes(&group, start, catalog);
         self.arena_put(&group.buf);
         self.store_ms = store_ms;
+        self.last_group = start;
         self.next = end;
         assert_eq!(self.arena_start + self.arena.len() as u64, end, "the arena ends where the log ends");
         Ok(Appended { end: Position(end), records: placed })

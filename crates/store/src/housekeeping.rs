@@ -167,6 +167,7 @@ impl Shard {
             sealed.extend(appender.take_seals());
             Snapshot {
                 position: appender.end(),
+                last_group: appender.last_group(),
                 store_ms: appender.store_ms(),
                 catalog: self.catalog().clone(),
                 state: appender.state.clone(),

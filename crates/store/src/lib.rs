@@ -43,6 +43,8 @@ mod state;
 mod store;
 mod superblock;
 mod tail;
+#[cfg(test)]
+mod tests;
 pub mod tool;
 mod turns;
 mod walk;

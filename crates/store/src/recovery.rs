@@ -77,8 +77,19 @@ pub(crate) fn open(
         }
         break outcome;
     };
-    let Outcome { mut scan, queues, keys, catalog, state, store_ms, sealed, end: log_end, clean, .. } =
-        outcome;
+    let Outcome {
+        mut scan,
+        queues,
+        keys,
+        catalog,
+        state,
+        last_group,
+        store_ms,
+        sealed,
+        end: log_end,
+        clean,
+        ..
+    } = outcome;
     let end = log_end.end;
     report.rows.extend(if is_new { vec![RecoveryRow::New] } else { outcome.rows });
     report.scanned_records = outcome.scanned;
@@ -140,7 +151,8 @@ pub(crate) fn open(
             queues.set_next(queue, next);
         }
     }
-    let appender = Appender::new(superblock.file_bytes, end, store_ms, state, queues.next_offsets());
+    let appender =
+        Appender::new(superblock.file_bytes, end, last_group, store_ms, state, queues.next_offsets());
     let house = House::new(&superblock, snapshot.position, sealed, store_ms, &*clock);
     let shard = Shard::new(Parts {
         layout,
@@ -354,6 +366,7 @@ pub(crate) struct Outcome {
     pub(crate) covered: Covered,
     pub(crate) catalog: crate::catalog::Catalog,
     pub(crate) state: crate::state::StateMap,
+    pub(crate) last_group: u64,
     store_ms: i64,
     pub(crate) sealed: BTreeMap<u64, i64>,
     pub(crate) end: LogEnd,
@@ -385,6 +398,7 @@ impl Attempt<'_> {
         let mut replay = Replay::new(covered, &self.options.derivers, &queues, &keys);
         replay.catalog = self.snapshot.catalog.clone();
         replay.state = self.snapshot.state.clone();
+        replay.last_group = self.snapshot.last_group;
         replay.store_ms = self.snapshot.store_ms;
         replay.sealed = self.snapshot.sealed.clone();
         let mut walk = Walk {
@@ -397,12 +411,12 @@ impl Attempt<'_> {
             damage: Vec::new(),
         };
         walk.check_files(first)?;
-        let end = walk.run(covered.least())?;
+        let end = walk.run(covered.least().min(self.snapshot.last_group).max(first))?;
         let clean = walk.rows == [RecoveryRow::Clean];
         walk.tell_lost();
         let Walk { scan, replay, mut rows, damage, .. } = walk;
         rows.dedup();
-        let Replay { catalog, state, store_ms, sealed, notes, records, .. } = replay;
+        let Replay { catalog, state, last_group, store_ms, sealed, notes, records, .. } = replay;
         Ok(Outcome {
             scan,
             queues,
@@ -410,6 +424,7 @@ impl Attempt<'_> {
             covered,
             catalog,
             state,
+            last_group,
             store_ms,
             sealed,
             end,

@@ -49,6 +49,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) state: StateMap,
     pub(crate) queues: &'a QueueIndex,
     pub(crate) keys: &'a KeyIndex,
+    /// Where the newest complete group begins.
+    pub(crate) last_group: u64,
     /// Time of the newest record.
     pub(crate) store_ms: i64,
     /// Time of each sealed file's last record.
@@ -79,6 +81,7 @@ impl<'a> Replay<'a> {
             derivers,
             catalog: Catalog::new(),
             state: StateMap::default(),
+            last_group: 0,
             queues,
             keys,
             store_ms: 0,
@@ -124,6 +127,7 @@ impl<'a> Replay<'a> {
             self.group.push((position, bytes.to_vec()));
             return Ok(());
         }
+        self.last_group = self.open_group().unwrap_or(position);
         self.keep_group()?;
         self.apply(position, &view)
     }

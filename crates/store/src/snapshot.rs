@@ -23,6 +23,9 @@ const ALIVE: u64 = u64::MAX;
 pub(crate) struct Snapshot {
     /// State records below are contained, none at or above.
     pub(crate) position: u64,
+    /// Where the last group below begins (the position itself if there is none): a start reads from there at the
+    /// latest, so that a log whose end is gone does not pass for one that was stopped in order.
+    pub(crate) last_group: u64,
     /// Store time of the newest record below.
     pub(crate) store_ms: i64,
     pub(crate) catalog: Catalog,
@@ -38,6 +41,7 @@ impl Snapshot {
     pub(crate) fn empty(position: u64) -> Self {
         Self {
             position,
+            last_group: position,
             store_ms: 0,
             catalog: Catalog::new(),
             state: StateMap::default(),
@@ -52,6 +56,7 @@ impl Snapshot {
         out.extend_from_slice(MAGIC);
         put_u32(&mut out, VERSION);
         put_u64(&mut out, self.position);
+        put_u64(&mut out, self.last_group);
         put_u64(&mut out, self.store_ms as u64);
         put_u32(&mut out, self.catalog.next_number().0);
         let topics: Vec<_> = self.catalog.incarnations().filter(|i| i.number.0 != 0).collect();
@@ -109,6 +114,7 @@ impl Snapshot {
 
 fn decode_sections(reader: &mut Reader<'_>) -> Option<Snapshot> {
     let position = reader.u64()?;
+    let last_group = reader.u64()?;
     let store_ms = reader.u64()? as i64;
     let next_number = reader.u32()?;
     let mut catalog = Catalog::new();
@@ -141,7 +147,7 @@ fn decode_sections(reader: &mut Reader<'_>) -> Option<Snapshot> {
     for _ in 0..reader.u32()? {
         sealed.insert(reader.u64()?, reader.u64()? as i64);
     }
-    reader.is_empty().then_some(Snapshot { position, store_ms, catalog, state, queues, sealed })
+    reader.is_empty().then_some(Snapshot { position, last_group, store_ms, catalog, state, queues, sealed })
 }
 
 /// What lies at the snapshot's path.
@@ -188,6 +194,7 @@ mod tests {
         state.apply(&StateChange { kind: StateKind(16), key: b"k".to_vec(), value: Some(b"v".to_vec()) });
         Snapshot {
             position: 0x1234,
+            last_group: 0x1111,
             store_ms: 0x5678,
             catalog,
             state,
@@ -201,7 +208,7 @@ mod tests {
     fn a_snapshot_has_the_documented_bytes() {
         let bytes = sample().encode();
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let expected = "4252414944534e31 00000001 0000000000001234 0000000000005678 00000003 \
+        let expected = "4252414944534e31 00000001 0000000000001234 0000000000001111 0000000000005678 00000003 \
              00000001 00000001 0000000000000000000000000000000a 0000000000000010 0000000000000020 0001 54 \
              00000001 07 \
              00000001 10 0001 6b 00000001 76 \

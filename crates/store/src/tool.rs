@@ -164,6 +164,7 @@ impl Stopped {
         let mut replay = Replay::new(untouched, &options.derivers, queues, keys);
         replay.catalog = self.snapshot.catalog.clone();
         replay.state = self.snapshot.state.clone();
+        replay.last_group = self.snapshot.last_group;
         replay.sealed = self.snapshot.sealed.clone();
         Walk {
             scan: self.scan(),
@@ -373,6 +374,7 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
     }
     let snapshot = Snapshot {
         position: end,
+        last_group: replay.last_group.min(end),
         store_ms: replay.store_ms.max(stopped.snapshot.store_ms),
         catalog: replay.catalog,
         state: replay.state,
