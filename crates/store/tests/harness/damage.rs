@@ -183,7 +183,7 @@ fn misdirect(world: &mut World) {
     world.write_turn();
     world.disk.fail_next(FaultKind::MisdirectedWrite, "commitlog");
     // The device said yes, so the store cannot know: what is claimed now is not asked of the device.
-    world.device_lies();
+    world.asks_device = false;
     world.flush_turn();
 }
 

@@ -83,8 +83,8 @@ pub struct World {
     pressed_answers: u64,
     /// The other ENOSPC answers, when the room was limited last.
     full_before: u64,
-    /// The device says yes and does something else from now on, so it cannot be asked.
-    lies: bool,
+    /// The device is not asked what it holds: only what a crash leaves is judged.
+    pub asks_device: bool,
     /// A sync of the log failed since then, so that even written bytes can vanish from the cache.
     sync_failed: bool,
     /// The room on the disk is limited now, so that retention by pressure may act.
@@ -115,7 +115,7 @@ impl World {
             faults_at_open: 0,
             pressed_answers: 0,
             full_before: 0,
-            lies: false,
+            asks_device: true,
             sync_failed: false,
             pressed: false,
             next_value: 0,
@@ -750,6 +750,9 @@ impl World {
     }
 
     fn check_written(&self, event: usize) {
+        if !self.asks_device {
+            return;
+        }
         for record in self.oracle.records_of(event) {
             let (path, at) = self.place(record.position);
             let found = self.disk.live_bytes(&path, at, record.bytes.len());
@@ -761,13 +764,8 @@ impl World {
         }
     }
 
-    /// The device takes a write and puts it elsewhere: it cannot be asked for the truth any more.
-    pub fn device_lies(&mut self) {
-        self.lies = true;
-    }
-
     pub fn check_durable(&self, event: usize) {
-        if self.lies {
+        if !self.asks_device {
             return;
         }
         for record in self.oracle.records_of(event).iter().filter(|r| r.position >= self.oracle.start) {
