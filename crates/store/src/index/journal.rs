@@ -13,7 +13,10 @@ use braid_io::{Disk, File, OpenMode};
 
 use super::block::{self, Body, Kind, Link};
 use super::cache::{BlockCache, Place};
+use super::compact::Merging;
 use super::entry::{Packed, Run};
+use super::queue::Extent;
+use super::replay::Loaded;
 use super::{Limits, lock, read, write};
 use crate::catalog::QueueKey;
 
@@ -39,6 +42,9 @@ pub(super) struct Writer {
     pub(super) files: BTreeMap<u32, FileCount>,
     /// The sequence of the first file, when there is none yet. Names are not used again after a loss.
     next_file: u32,
+    /// Extents that the directory names, in all files.
+    pub(super) extents: usize,
+    pub(super) merging: Merging,
     previous_crc: u32,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
@@ -75,28 +81,21 @@ pub(super) fn file_of(name: &str) -> Option<u32> {
 }
 
 impl Journal {
-    /// A journal that goes on behind `files`, whose last block has the checksum `previous_crc`.
-    pub(super) fn new(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        limits: Limits,
-        files: BTreeMap<u32, (Arc<dyn File>, FileCount)>,
-        next_file: u32,
-        previous_crc: u32,
-        checkpoint: Option<(u64, u64)>,
-    ) -> Self {
-        let counts = files.iter().map(|(file, (_, count))| (*file, *count)).collect();
-        let handles = files.into_iter().map(|(file, (handle, _))| (file, handle)).collect();
+    /// A journal that goes on behind what was loaded.
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, limits: Limits, loaded: &Loaded) -> Self {
+        let files = &loaded.files;
         Self {
             disk,
             dir: dir.to_path_buf(),
             limits,
-            files: RwLock::new(handles),
+            files: RwLock::new(files.iter().map(|(file, (handle, _))| (*file, Arc::clone(handle))).collect()),
             cache: BlockCache::new(limits.cache_bytes_max),
             writer: Mutex::new(Writer {
-                files: counts,
-                next_file,
-                previous_crc,
+                files: files.iter().map(|(file, (_, count))| (*file, *count)).collect(),
+                next_file: loaded.next_file,
+                extents: loaded.queues.values().map(Vec::len).sum(),
+                merging: Merging::default(),
+                previous_crc: loaded.previous_crc,
                 pending: VecDeque::new(),
                 pending_bytes: 0,
                 pinned: Vec::new(),
@@ -104,7 +103,7 @@ impl Journal {
                 new_names: false,
                 warned: false,
                 failed: None,
-                checkpoint,
+                checkpoint: loaded.checkpoint,
             }),
         }
     }
@@ -177,6 +176,7 @@ impl Journal {
             self.cache.insert(place, bytes[bytes.len() - len as usize..].into(), true);
             writer.pinned.push((place, kept));
             writer.count(file).live += len;
+            writer.extents += 1;
         }
         place
     }
@@ -295,40 +295,35 @@ impl Journal {
         if unneeded.is_empty() { Ok(()) } else { self.disk.sync_dir(&self.dir) }
     }
 
-    /// The block at `place`, from memory or from `handle`; checked to be the extent of this queue and first offset.
+    /// An extent's block, from memory or from `handle`, and then kept in memory; checked to be the one that is meant.
     /// `None` when that would wait and `may_wait` does not allow it.
     pub(super) fn block(
         &self,
-        place: Place,
-        len: usize,
         queue: QueueKey,
-        first_offset: u64,
+        extent: &Extent,
         handle: Option<&dyn File>,
         may_wait: bool,
     ) -> io::Result<Option<Arc<[u8]>>> {
-        if let Some(block) = self.cache.get(place) {
+        if let Some(block) = self.cache.get(extent.place()) {
             return Ok(Some(block));
         }
         // A handle was missing when the block was still in the buffer; it may have been written since.
-        let late = if handle.is_none() { self.handle(place.0) } else { None };
-        let handle = handle.or(late.as_deref()).ok_or_else(|| damaged(place))?;
-        let mut bytes = vec![0; len];
-        if may_wait {
-            handle.read_exact_at(&mut bytes, place.1.into())?;
-        } else if !read_cached(handle, &mut bytes, place.1.into())? {
-            return Ok(None);
-        }
-        let block = block::parse(&bytes).ok_or_else(|| damaged(place))?;
-        let is_it = block.link.file == u64::from(place.0)
-            && block.link.at == u64::from(place.1)
-            && block.len == len
-            && matches!(block.body, Body::Extent(head, _) if head.queue == queue && head.first_offset == first_offset);
-        if !is_it {
-            return Err(damaged(place));
-        }
+        let late = if handle.is_none() { self.handle(extent.place().0) } else { None };
+        let handle = handle.or(late.as_deref()).ok_or_else(|| damaged(extent.place()))?;
+        let Some(bytes) = load(handle, queue, extent, may_wait)? else { return Ok(None) };
         let block: Arc<[u8]> = bytes.into();
-        self.cache.insert(place, Arc::clone(&block), false);
+        self.cache.insert(extent.place(), Arc::clone(&block), false);
         Ok(Some(block))
+    }
+
+    /// An extent's block, which readers need not want: it is not kept in memory.
+    pub(super) fn read_block(&self, queue: QueueKey, extent: &Extent) -> io::Result<Arc<[u8]>> {
+        if let Some(block) = self.cache.get(extent.place()) {
+            return Ok(block);
+        }
+        let handle = self.handle(extent.place().0).ok_or_else(|| damaged(extent.place()))?;
+        let bytes = load(&*handle, queue, extent, true)?.ok_or_else(|| damaged(extent.place()))?;
+        Ok(bytes.into())
     }
 
     /// Bytes of memory that the journal holds.
@@ -357,6 +352,7 @@ impl Writer {
         let count = self.count(file);
         assert!(count.live >= bytes as u64, "file {file} has {} live bytes, {bytes} died", count.live);
         count.live -= bytes as u64;
+        self.extents -= 1;
     }
 
     /// The first file that holds something live; the last one when none does.
@@ -376,6 +372,26 @@ impl Writer {
             Some(reason) => Err(io::Error::other(format!("the queue index could not be synced: {reason}"))),
         }
     }
+}
+
+/// Reads and checks a block.
+fn load(handle: &dyn File, queue: QueueKey, extent: &Extent, may_wait: bool) -> io::Result<Option<Vec<u8>>> {
+    let (file, at) = extent.place();
+    let mut bytes = vec![0; extent.block_bytes()];
+    if may_wait {
+        handle.read_exact_at(&mut bytes, at.into())?;
+    } else if !read_cached(handle, &mut bytes, at.into())? {
+        return Ok(None);
+    }
+    let is_it = block::parse(&bytes).is_some_and(|block| {
+        let is_here = block.link.file == u64::from(file) && block.link.at == u64::from(at);
+        is_here
+            && block.len == bytes.len()
+            && matches!(block.body, Body::Extent(head, packed) if head.queue == queue
+                && head.first_offset == extent.first_offset
+                && packed.shape == extent.shape())
+    });
+    if is_it { Ok(Some(bytes)) } else { Err(damaged(extent.place())) }
 }
 
 /// Reads all of `buf` without waiting; false when that is impossible.

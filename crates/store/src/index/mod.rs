@@ -9,7 +9,8 @@
 //! * [`entry`]: an entry, and a run of them: 20 bytes each where every offset is one record, 40 elsewhere.
 //! * [`queue`]: a queue's directory of extents and its tail. [`block`]: the bytes of an extent and of the marks.
 //! * [`journal`]: shared append-only files, never one per queue. [`replay`]: reading them at opening.
-//! * [`upkeep`]: what moves entries from memory to disk, and files away: sealing, eviction, checkpoint, trim, compaction.
+//! * [`upkeep`]: what moves entries from memory to disk: sealing, eviction, checkpoint; and trimming.
+//! * [`compact`]: what keeps the journal short.
 //!
 //! Locks are taken in this order: upkeep, writer of the journal, shard, and then one of the leaves (ring,
 //! file handles, cache). No lock of a shard is held while the disk works, so a reader waits for nobody's I/O.
@@ -19,6 +20,7 @@
 
 mod block;
 mod cache;
+mod compact;
 mod entry;
 mod journal;
 mod queue;
@@ -61,6 +63,8 @@ pub(crate) struct Limits {
     /// Entries of the longest extents; a block's length bounds them too.
     pub(crate) dense_entries_max: usize,
     pub(crate) wide_entries_max: usize,
+    /// Extents that may be short; from there on they are merged, since each costs memory.
+    pub(crate) short_extents_max: usize,
 }
 
 impl Default for Limits {
@@ -72,6 +76,7 @@ impl Default for Limits {
             write_bytes: 1 << 20,
             dense_entries_max: 800,
             wide_entries_max: 400,
+            short_extents_max: 1 << 17,
         }
     }
 }
@@ -135,15 +140,7 @@ impl QueueIndex {
         make_dir(&*disk, dir)?;
         let loaded = replay::load(&*disk, dir)?;
         let covered = loaded.checkpoint.map_or(0, |(covered, _)| covered);
-        let journal = Journal::new(
-            disk,
-            dir,
-            limits,
-            loaded.files,
-            loaded.next_file,
-            loaded.previous_crc,
-            loaded.checkpoint,
-        );
+        let journal = Journal::new(disk, dir, limits, &loaded);
         let index = Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             ring: Mutex::default(),
@@ -272,8 +269,7 @@ impl QueueIndex {
             let Some((extent, handle)) = self.find(queue, &mut at, is_first, entries_max, &mut found) else {
                 break;
             };
-            let (place, len) = (extent.place(), extent.block_bytes());
-            match self.journal.block(place, len, queue, extent.first_offset, handle.as_deref(), may_wait)? {
+            match self.journal.block(queue, &extent, handle.as_deref(), may_wait)? {
                 Some(block) => take_entries(&block, &extent, at, entries_max, &mut found),
                 None if found.is_empty() => return Ok(None),
                 None => break,

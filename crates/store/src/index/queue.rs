@@ -124,12 +124,6 @@ impl Queue {
         self.extents.get(self.extents.partition_point(|extent| extent.next_offset() <= offset))
     }
 
-    /// The extent that begins at `offset`.
-    pub(super) fn extent_from(&mut self, offset: u64) -> Option<&mut Extent> {
-        let at = self.extents.binary_search_by_key(&offset, |extent| extent.first_offset).ok()?;
-        self.extents.get_mut(at)
-    }
-
     pub(super) fn push_extent(&mut self, extent: Extent) {
         debug_assert!(self.extents.last().is_none_or(|last| last.next_offset() <= extent.first_offset));
         super::reserve(&mut self.extents, 1, usize::MAX);

@@ -1,12 +1,12 @@
 //! What moves entries from memory to the journal, and files away.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::block::{self, BLOCK_BYTES_MAX, Body, ExtentHead, Kind};
+use super::block::{self, Body, Kind};
 use super::cache::Place;
-use super::entry::{Packed, Run};
+use super::entry::Run;
 use super::journal::Writer;
 use super::queue::{Extent, Queue};
 use super::replay::{self, Queues};
@@ -19,9 +19,6 @@ const EVICT_PART: usize = 64;
 const EVICT_PASSES_MAX: usize = 4096;
 /// Queues whose entries a checkpoint appends before it lets the dispatcher have the journal.
 const CHECKPOINT_BATCH: usize = 64;
-/// Journal files that may hold nothing but dead blocks before compaction starts, beside as many as are live.
-const SLACK_FILES: u64 = 2;
-
 /// Which extents that overlap the tail are written anew together with its dirty part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Merge {
@@ -35,17 +32,15 @@ enum Merge {
 impl QueueIndex {
     /// Takes over what the journal holds below `end`.
     pub(super) fn take_over(&self, mut queues: Queues, end: u64) -> io::Result<()> {
-        let before: Vec<(u32, usize)> = live_blocks(&queues).collect();
+        let before: BTreeSet<(Place, usize)> = live_blocks(&queues).collect();
         let any = replay::cut(&mut queues, end, &mut |queue, extent| {
             let handle = self.journal.handle(extent.place().0).ok_or(io::ErrorKind::NotFound)?;
             replay::used_below(&*handle, queue, extent, end)
         })?;
         let mut writer = self.journal.writer();
         if any {
-            let mut bytes: BTreeMap<u32, usize> = BTreeMap::new();
-            before.into_iter().for_each(|(file, block)| *bytes.entry(file).or_default() += block);
-            live_blocks(&queues).for_each(|(file, block)| *bytes.entry(file).or_default() -= block);
-            bytes.into_iter().for_each(|(file, dead)| writer.dead(file, dead));
+            let after: BTreeSet<(Place, usize)> = live_blocks(&queues).collect();
+            before.difference(&after).for_each(|((file, _), bytes)| writer.dead(*file, *bytes));
             self.journal.append_mark(&mut writer, Kind::Cut { position: end });
         }
         drop(writer);
@@ -219,8 +214,8 @@ impl QueueIndex {
         loop {
             let Some(extent) = self.trim_whole(key, log_start) else { return Ok(()) };
             let handle = self.journal.handle(extent.place().0);
-            let (place, len) = (extent.place(), extent.block_bytes());
-            let block = self.journal.block(place, len, key, extent.first_offset, handle.as_deref(), true)?;
+            let place = extent.place();
+            let block = self.journal.block(key, &extent, handle.as_deref(), true)?;
             let Some(Body::Extent(_, packed)) = block.as_deref().and_then(block::parse_checked) else {
                 return Err(io::ErrorKind::InvalidData.into());
             };
@@ -274,65 +269,9 @@ impl QueueIndex {
             None => queue.extents.first().copied(),
         }
     }
-
-    /// Copies what is live in the oldest file to the journal's end, when more than half of the journal is dead.
-    fn compact(&self) -> io::Result<()> {
-        let oldest = {
-            let writer = self.journal.writer();
-            let (bytes, live) = writer
-                .files
-                .values()
-                .fold((0, 0), |(bytes, live), count| (bytes + count.bytes, live + count.live));
-            let is_due = bytes > 2 * live + SLACK_FILES * self.limits.file_bytes && writer.files.len() > 1;
-            if is_due { writer.files.keys().next().copied() } else { None }
-        };
-        let Some(file) = oldest else { return Ok(()) };
-        self.journal.write(&mut self.journal.writer())?;
-        let bytes = self.journal.read_file(file)?;
-        let mut at = 0;
-        let mut live: BTreeMap<(QueueKey, u64), (Place, ExtentHead, Packed<'_>)> = BTreeMap::new();
-        while at < bytes.len() {
-            let rest = &bytes[at..(at + BLOCK_BYTES_MAX).min(bytes.len())];
-            let block = block::parse(rest).ok_or(io::ErrorKind::InvalidData)?;
-            if let Body::Extent(head, packed) = block.body {
-                let place = (file, at as u32);
-                if self.is_live(head.queue, head.first_offset, place) {
-                    live.insert((head.queue, head.first_offset), (place, head, packed));
-                }
-            }
-            at += block.len;
-        }
-        for (place, head, packed) in live.into_values() {
-            let mut writer = self.journal.writer();
-            self.copy_extent(&mut writer, place, head, packed);
-            self.journal.write_if_large(&mut writer);
-        }
-        Ok(())
-    }
-
-    fn is_live(&self, key: QueueKey, first_offset: u64, place: Place) -> bool {
-        let mut shard = self.shard(key);
-        let extent = shard.queues.get_mut(&key).and_then(|queue| queue.extent_from(first_offset));
-        extent.is_some_and(|extent| extent.place() == place)
-    }
-
-    /// Appends a copy of an extent, if it is live still, and lets the directory name the copy.
-    fn copy_extent(&self, writer: &mut Writer, place: Place, mut head: ExtentHead, mut packed: Packed<'_>) {
-        let mut shard = self.shard(head.queue);
-        let extent = shard.queues.get_mut(&head.queue).and_then(|queue| queue.extent_from(head.first_offset));
-        let Some(extent) = extent.filter(|extent| extent.place() == place) else { return };
-        if extent.used() < packed.len() {
-            packed.bytes = &packed.bytes[..extent.used() * packed.shape.entry_bytes()];
-            let last = packed.get(extent.used() - 1);
-            (head.next_offset, head.last_position) = (last.next_offset(), last.position);
-        }
-        writer.dead(place.0, extent.block_bytes());
-        let copy = self.journal.append_packed(writer, head, &packed);
-        *extent = Extent::new(copy, &head, packed.shape, packed.len());
-    }
 }
 
-/// File and bytes of each block that the queues name.
-fn live_blocks(queues: &Queues) -> impl Iterator<Item = (u32, usize)> + '_ {
-    queues.values().flatten().map(|extent| (extent.place().0, extent.block_bytes()))
+/// Place and bytes of each block that the queues name.
+fn live_blocks(queues: &Queues) -> impl Iterator<Item = (Place, usize)> + '_ {
+    queues.values().flatten().map(|extent| (extent.place(), extent.block_bytes()))
 }

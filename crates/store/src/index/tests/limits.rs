@@ -94,6 +94,62 @@ fn many_checkpoints_of_a_slow_queue_leave_few_extents_and_little_on_disk() {
     assert_eq!(again.lookup(slow, 0, 5000, true).unwrap().unwrap().len(), 3000);
 }
 
+/// Tails of queues in turn are evicted while they are short; merged, they cost less memory.
+#[test]
+fn short_extents_of_many_queues_are_merged() {
+    let disk = SimDisk::new(1);
+    let limits = Limits {
+        tail_bytes_max: 100_000,
+        file_bytes: 1 << 20,
+        write_bytes: 1 << 16,
+        short_extents_max: 4000,
+        ..Limits::default()
+    };
+    let index = fresh(&disk, limits);
+    let mut log = Log::default();
+    let mut extents_most = 0;
+    for n in 0..300_000_u32 {
+        let queue = key(n % 500, 0);
+        index.insert(queue, log.append(queue, Twist::Plain));
+        if n % 10_000 == 0 {
+            index.checkpoint(log.end).unwrap();
+            extents_most = extents_most.max(index.journal.writer().extents);
+        }
+    }
+    // Without merging, 300,000 entries lie in extents of about 10.
+    assert!(extents_most < 15_000, "{extents_most} extents");
+    log.check(&index, &mut braid_io::Rng::new(1));
+    let (again, _) = log.open(&disk, limits).unwrap();
+    log.check(&again, &mut braid_io::Rng::new(1));
+}
+
+/// Queues that are short in themselves are not copied again and again.
+#[test]
+fn extents_that_cannot_be_merged_are_left_alone() {
+    let disk = SimDisk::new(1);
+    let index = fresh(&disk, TINY);
+    let mut log = Log::default();
+    for n in 0..400 {
+        let queue = key(n, 0);
+        index.insert(queue, log.append(queue, Twist::Plain));
+    }
+    for n in 0..100 {
+        let queue = key(1000, n % 2);
+        index.insert(queue, log.append(queue, Twist::Plain));
+        index.checkpoint(log.end).unwrap();
+    }
+    let first = files(&disk)[0].0.clone();
+    let last = files(&disk).last().unwrap().0.clone();
+    for n in 0..10 {
+        let queue = key(1000, n % 2);
+        index.insert(queue, log.append(queue, Twist::Plain));
+        index.checkpoint(log.end).unwrap();
+    }
+    assert_eq!(files(&disk)[0].0, first, "no file was copied");
+    assert!(files(&disk).last().unwrap().0.parse::<u64>().unwrap() <= last.parse::<u64>().unwrap() + 1);
+    log.check(&index, &mut braid_io::Rng::new(1));
+}
+
 #[test]
 fn a_checkpoint_that_has_nothing_to_say_writes_nothing() {
     let disk = SimDisk::new(1);

@@ -26,6 +26,7 @@ pub(super) const TINY: Limits = Limits {
     write_bytes: 700,
     dense_entries_max: 8,
     wide_entries_max: 4,
+    short_extents_max: 12,
 };
 
 pub(super) fn dir() -> PathBuf {
