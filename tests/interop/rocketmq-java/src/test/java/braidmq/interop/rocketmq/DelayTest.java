@@ -31,6 +31,8 @@ class DelayTest extends Story {
         var receivedAt = new ConcurrentHashMap<String, Long>();
         var inbox = consume(topic, receivedAt);
         var producer = clients.producer();
+        // The first send of all looks up the route and connects, which would count as lateness.
+        producer.send(new Message(clients.topic("warm-up", 1), new byte[1]));
         var due = new HashMap<String, Long>();
         for (int i = 0; i < PER_LEVEL; i++) {
             for (int level : MILLIS_OF_LEVEL.keySet()) {
