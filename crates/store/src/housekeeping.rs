@@ -31,8 +31,9 @@ const RETRY_MS: u64 = 1000;
 pub(crate) struct House {
     superblock_due_ms: u64,
     checkpoint_due_ms: u64,
-    /// The log's end at the last checkpoint.
+    /// What the queue index and the key index on disk cover, as far as this run knows.
     checkpointed: u64,
+    keys_checkpointed: u64,
     /// What the snapshot on disk covers.
     pub(crate) snapshot_position: u64,
     /// An image of the state, to be written when the log is durable up to where it was taken.
@@ -65,6 +66,7 @@ impl House {
             superblock_due_ms: now + SUPERBLOCK_INTERVAL_MS,
             checkpoint_due_ms: now + CHECKPOINT_INTERVAL_MS,
             checkpointed: superblock.first_position,
+            keys_checkpointed: superblock.first_position,
             snapshot_position,
             image: None,
             wants_snapshot: false,
@@ -189,18 +191,18 @@ impl Shard {
         let now = self.clock.monotonic_ms();
         let covered = self.watermarks.flushed().0.min(self.watermarks.dispatched().0);
         let ahead = covered.saturating_sub(house.checkpointed);
-        let due = ahead >= CHECKPOINT_BYTES
-            || self.keys.wants_checkpoint()
-            || ahead > 0 && now >= house.checkpoint_due_ms;
-        if !due && !now_or_never {
-            return Ok(());
+        let timely = ahead > 0 && now >= house.checkpoint_due_ms;
+        if now_or_never || ahead >= CHECKPOINT_BYTES || timely {
+            house.checkpoint_due_ms = now + CHECKPOINT_INTERVAL_MS;
+            self.queues.checkpoint(covered)?;
+            house.checkpointed = covered;
         }
-        house.checkpoint_due_ms = now + CHECKPOINT_INTERVAL_MS;
-        self.queues.checkpoint(covered)?;
-        if now_or_never || self.keys.wants_checkpoint() || ahead >= CHECKPOINT_BYTES {
+        // A checkpoint of the key index makes a file, so it comes less often.
+        let keys_ahead = covered.saturating_sub(house.keys_checkpointed);
+        if now_or_never || keys_ahead >= CHECKPOINT_BYTES || self.keys.wants_checkpoint() {
             self.keys.checkpoint(covered)?;
+            house.keys_checkpointed = covered;
         }
-        house.checkpointed = covered;
         Ok(())
     }
 

@@ -176,6 +176,7 @@ impl Shard {
         }
         // Whatever fails from here on is made good by the next start: the file lies below the log's start.
         self.files.take_out(head);
+        self.forget_topics_below(first);
         self.queues.trim(first)?;
         self.keys.trim(first)?;
         self.disk.remove_file(&self.layout.log_file(head))?;

@@ -153,6 +153,11 @@ impl Shard {
         self.catalog.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets deleted topics that have no record from `first` on.
+    pub(crate) fn forget_topics_below(&self, first: u64) {
+        self.catalog_mut().forget_below(first);
+    }
+
     pub(crate) fn subscribe(&self, progress: Arc<dyn Progress>) {
         self.subscribers.write().unwrap_or_else(PoisonError::into_inner).push(progress);
     }
