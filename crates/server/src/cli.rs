@@ -108,6 +108,9 @@ pub enum Command {
     Message(MessageCommand),
     /// Say whether the server and its brokers answer
     Health(HealthArgs),
+    /// A stopped broker's data directory
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -345,6 +348,32 @@ pub struct HealthArgs {
     /// Wait so long for everything to be well
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30")]
     pub wait: Option<u64>,
+}
+
+/// `store ...`
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// What the directory holds
+    Inspect {
+        /// The data directory
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
+    /// Check every record and every index
+    Verify {
+        /// The data directory
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
+    /// Make a damaged directory writable again
+    Repair {
+        /// The data directory
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+        /// Give up the records that are damaged
+        #[arg(long)]
+        accept_loss: bool,
+    },
 }
 
 /// `config ...`

@@ -81,6 +81,7 @@ fn run(cli: Cli) -> CliResult {
         Some(Command::Group(command)) => commands::group::run(&command, &mut connect()?, out),
         Some(Command::Message(command)) => commands::message::run(&command, &mut connect()?, out),
         Some(Command::Health(args)) => commands::health::run(&args, &mut connect()?, out),
+        Some(Command::Store(command)) => commands::store::run(&command, out),
         Some(Command::Config(command)) => commands::config::run(&command, out),
         Some(Command::Completion { shell }) => commands::completion::run(shell, out),
     }

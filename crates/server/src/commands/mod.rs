@@ -9,6 +9,7 @@ pub mod message;
 pub mod place;
 pub mod produce;
 pub mod progress;
+pub mod store;
 pub mod topic;
 
 use std::io::{self, IsTerminal, Write};

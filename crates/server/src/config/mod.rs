@@ -233,6 +233,11 @@ impl Loaded {
 /// RocketMQ's fast (VIP) port is always this far below the broker's.
 pub const FAST_PORT_DISTANCE: u16 = 2;
 
+/// Bytes in the largest unit that shows them exactly.
+pub fn size(bytes: u64) -> String {
+    value::Setting::show(&value::Bytes(bytes))
+}
+
 fn read_file(file: &Path) -> Result<String, Problem> {
     let failed = |error: std::io::Error| {
         Problem::new(format!("the configuration file {} can't be read: {error}", file.display()))

@@ -4,4 +4,5 @@
 
 mod commands;
 mod start;
+mod store;
 mod support;
