@@ -15,7 +15,6 @@ use crate::housekeeping::House;
 use crate::index::QueueIndex;
 use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
-use crate::progress::Position;
 use crate::replay::{Covered, Replay};
 use crate::report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue::{self, Rescue};

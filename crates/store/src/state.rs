@@ -104,8 +104,10 @@ impl StateKind {
 /// The sum of all changes: kinds that are opaque to the store. (Topics are the catalog's.)
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StateMap {
-    entries: BTreeMap<(StateKind, Arc<[u8]>), Arc<[u8]>>,
+    entries: BTreeMap<EntryKey, Arc<[u8]>>,
 }
+
+type EntryKey = (StateKind, Arc<[u8]>);
 
 impl StateMap {
     pub(crate) fn apply(&mut self, change: &StateChange) {
