@@ -8,6 +8,7 @@ mod rig;
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -76,12 +77,15 @@ fn ten_thousand_races_of_append_against_park_lose_no_wake_up() {
     let dir = tempfile::tempdir().unwrap();
     let broker = real_broker(&dir, BrokerOptions::default());
     let topic = broker.topic_or_create("T", TEMPLATE, 1, 0).unwrap();
-    let start = Barrier::new(2);
-    let (mut seen, mut woken) = (0, 0);
+    let (start, over) = (Barrier::new(2), AtomicBool::new(false));
+    let (mut seen, mut woken, mut lost) = (0, 0, None);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for race in 0..RACES {
+            for race in 0.. {
                 start.wait();
+                if over.load(Ordering::Acquire) {
+                    break;
+                }
                 send(&broker, &topic, 0, b"");
                 if race % 1_000 == 0 {
                     broker.store().flush_turn();
@@ -93,22 +97,24 @@ fn ten_thousand_races_of_append_against_park_lose_no_wake_up() {
             start.wait();
             // Moves the race to and fro.
             (0..(offset % 16) * 50).for_each(|_| std::hint::spin_loop());
-            match broker.park(topic.queue(0), offset, None, u64::MAX, waiter).unwrap() {
-                Park::Arrived => seen += 1,
-                Park::Parked(_) => {
-                    assert_eq!(
-                        rung.recv_timeout(LONG),
-                        Ok(Wake::Arrived),
-                        "the wake-up for {offset} is lost"
-                    );
-                    woken += 1;
+            match broker.park(topic.queue(0), offset, None, u64::MAX, waiter) {
+                Ok(Park::Arrived) => seen += 1,
+                Ok(Park::Parked(_)) if rung.recv_timeout(LONG) == Ok(Wake::Arrived) => woken += 1,
+                other => {
+                    lost = Some((offset, other));
+                    break;
                 }
             }
-            let offsets = broker.store().offsets(topic.queue(0)).unwrap();
-            assert!(offsets.max > offset, "woken for {offset}, which is not visible");
+            if broker.store().offsets(topic.queue(0)).is_none_or(|offsets| offsets.max <= offset) {
+                lost = Some((offset, Ok(Park::Arrived)));
+                break;
+            }
         }
+        over.store(true, Ordering::Release);
+        start.wait();
     });
     println!("{RACES} races: {seen} seen at the second look, {woken} woken");
+    assert!(lost.is_none(), "not woken, or woken for what is not visible: {lost:?}");
     assert_eq!((seen + woken, broker.waiters()), (RACES, 0));
 }
 
