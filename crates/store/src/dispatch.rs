@@ -47,11 +47,14 @@ pub(crate) struct Dispatcher {
     listeners: Vec<Arc<dyn DispatchListener>>,
     /// What became visible in this turn, for the listeners.
     news: Vec<Dispatched>,
+    /// Topics whose deletion is dispatched, with the end of that record. Their entries stay until it is flushed: a power
+    /// cut may take the deletion back.
+    ended: VecDeque<(u64, TopicNumber)>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(dispatched: u64) -> Self {
-        Self { waiting: VecDeque::new(), dispatched, listeners: Vec::new(), news: Vec::new() }
+        Self { waiting: VecDeque::new(), dispatched, listeners: Vec::new(), news: Vec::new(), ended: VecDeque::new() }
     }
 
     pub(crate) fn listen(&mut self, listener: Arc<dyn DispatchListener>) {
@@ -74,13 +77,13 @@ impl Dispatcher {
     }
 
     /// Enters all up to `limit` into the indexes; gives the end of what is visible now. `ended` collects deleted
-    /// topics.
+    /// topics, with the position at which their end is durable.
     pub(crate) fn dispatch(
         &mut self,
         limit: u64,
         queues: &QueueIndex,
         keys: &KeyIndex,
-        ended: &mut Vec<TopicNumber>,
+        ended: &mut Vec<(u64, TopicNumber)>,
     ) -> u64 {
         while let Some((end, _)) = self.waiting.front()
             && *end <= limit
@@ -98,10 +101,7 @@ impl Dispatcher {
                         }
                         enter_keys(keys, &key_hashes, position);
                     }
-                    Visible::TopicDeleted(topic) => {
-                        queues.drop_topic(topic);
-                        ended.push(topic);
-                    }
+                    Visible::TopicDeleted(topic) => ended.push((end, topic)),
                 }
             }
             self.dispatched = end;

@@ -1,8 +1,8 @@
 //! What all threads share of one open log.
 //!
 //! Lock order, outermost first: `house` → `flusher` → `writer` → `appender` → `catalog`; `dispatcher`, `tail`,
-//! `superblock` and the files' list are innermost and never held while another lock is taken, but for the dispatcher,
-//! which enters the indexes. No lock that an append needs is ever held across a write or a sync.
+//! `superblock` and the files' list are innermost and never held while another lock is taken, but for `ended_topics` →
+//! `dispatcher` → the indexes. No lock that an append needs is ever held across a write or a sync.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,6 +45,8 @@ pub(crate) struct Shard {
     /// When the last flush ended, on the monotonic clock.
     pub(crate) last_flush_ms: AtomicU64,
     pub(crate) dispatcher: Mutex<Dispatcher>,
+    /// Deleted topics whose queues are still in the index, and where their deletion ends.
+    pub(crate) ended_topics: Mutex<Vec<(u64, TopicNumber)>>,
     pub(crate) queues: QueueIndex,
     pub(crate) keys: KeyIndex,
     /// `None` when the log was opened on damage: nothing is written then.
@@ -129,6 +131,7 @@ impl Shard {
             flusher: Mutex::new(Flusher),
             last_flush_ms: AtomicU64::new(now),
             dispatcher: Mutex::new(Dispatcher::new(end)),
+            ended_topics: Mutex::default(),
             queues: parts.queues,
             keys: parts.keys,
             superblock: Mutex::new(parts.superblock),
@@ -245,19 +248,27 @@ impl Shard {
         self.options.flush
     }
 
-    /// Makes what is written up to `limit` visible; gives the topics that ended by it to the append section.
+    /// Makes what is written up to `limit` visible.
     pub(crate) fn dispatch(&self, limit: u64) {
-        let mut ended: Vec<TopicNumber> = Vec::new();
-        {
-            let mut dispatcher = lock(&self.dispatcher);
-            let dispatched = dispatcher.dispatch(limit, &self.queues, &self.keys, &mut ended);
-            self.watermarks.dispatched.store(dispatched, Ordering::Release);
-            // Under the lock, so that listeners hear in log order.
-            dispatcher.tell();
-        }
-        if !ended.is_empty() {
-            let mut appender = lock(&self.appender);
-            ended.into_iter().for_each(|topic| appender.forget_topic(topic));
+        let mut ended = lock(&self.ended_topics);
+        let mut dispatcher = lock(&self.dispatcher);
+        let dispatched = dispatcher.dispatch(limit, &self.queues, &self.keys, &mut ended);
+        self.watermarks.dispatched.store(dispatched, Ordering::Release);
+        // Under the lock, so that listeners hear in log order.
+        dispatcher.tell();
+    }
+
+    /// Forgets the queues of topics whose deletion is durable. Not earlier: the index may write down at any time that
+    /// they are gone, and a deletion that is cut from the log's end has never been.
+    pub(crate) fn forget_ended_topics(&self) {
+        let flushed = self.watermarks.flushed().0;
+        let ended: Vec<TopicNumber> = lock(&self.ended_topics)
+            .extract_if(.., |(end, _)| *end <= flushed)
+            .map(|(_, topic)| topic)
+            .collect();
+        for topic in ended {
+            self.queues.drop_topic(topic);
+            lock(&self.appender).forget_topic(topic);
         }
     }
 }

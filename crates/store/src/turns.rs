@@ -211,6 +211,7 @@ impl Shard {
             self.dispatch(written);
         }
         self.watermarks.flushed.store(written, Ordering::Release);
+        self.forget_ended_topics();
         if written == file.base + self.files.file_bytes {
             self.prove(written)?;
         }
