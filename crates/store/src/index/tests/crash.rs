@@ -139,3 +139,19 @@ fn an_opened_index_writes_nothing_when_all_is_well() {
     QueueIndex::open_with(Arc::new(disk.clone()), &super::dir(), 0, log.end, TINY).unwrap();
     assert!(disk.is_synced() && super::files(&disk) == before);
 }
+
+/// Entries of records that may still be lost with a crash stay in memory, where the bounds allow it.
+#[test]
+fn a_checkpoint_writes_nothing_that_lies_above_it() {
+    let disk = SimDisk::new(1);
+    let mut log = Log::default();
+    let (index, _) = log.open(&disk, TINY).unwrap();
+    let queue = log.queue(0);
+    (0..7).for_each(|_| index.insert(queue, log.append(queue, Twist::Plain)));
+    index.checkpoint(300).unwrap();
+    drop(index);
+    let (index, covered) =
+        QueueIndex::open_with(Arc::new(disk.clone()), &super::dir(), 0, log.end, TINY).unwrap();
+    assert_eq!((covered, index.offsets(queue).unwrap().max), (300, 3));
+    assert_eq!(index.journal.memory_bytes(), 0, "nothing had to be cut");
+}
