@@ -47,14 +47,11 @@ pub(crate) struct Dispatcher {
     listeners: Vec<Arc<dyn DispatchListener>>,
     /// What became visible in this turn, for the listeners.
     news: Vec<Dispatched>,
-    /// Topics whose deletion is dispatched, with the end of that record. Their entries stay until it is flushed: a power
-    /// cut may take the deletion back.
-    ended: VecDeque<(u64, TopicNumber)>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(dispatched: u64) -> Self {
-        Self { waiting: VecDeque::new(), dispatched, listeners: Vec::new(), news: Vec::new(), ended: VecDeque::new() }
+        Self { waiting: VecDeque::new(), dispatched, listeners: Vec::new(), news: Vec::new() }
     }
 
     pub(crate) fn listen(&mut self, listener: Arc<dyn DispatchListener>) {
