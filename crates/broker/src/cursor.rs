@@ -24,11 +24,11 @@ const RECORD_BYTES_MAX: usize = 32 * 1024;
 
 /// A group's place in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// The next offset that the group wants.
-    pub offset: u64,
+    offset: u64,
     /// True when the place was set from outside and the group's reader has not been told yet.
-    pub reset: bool,
+    reset: bool,
 }
 
 /// A cursor with its queue, for lists.

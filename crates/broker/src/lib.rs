@@ -34,7 +34,7 @@ mod topic;
 mod waiter;
 
 pub use broker::{Broker, Turn};
-pub use cursor::{Cursor, QueueCursor};
+pub use cursor::QueueCursor;
 pub use delay::{DelayTable, LEVELS_MAX};
 pub use error::Error;
 pub use group::GroupConfig;
