@@ -132,6 +132,10 @@ fn outcome(call: &Call<'_>) -> Outcome {
     if let Some(refusal) = refused_while_stopping(call.shared(), &command.head()) {
         return refusal.into();
     }
+    #[cfg(test)]
+    if command.code == tests::PANICS {
+        panic!("a handler with a mistake");
+    }
     let table = match call.connection.role {
         Role::NameServer => NAME_SERVER,
         Role::Main | Role::Fast => BROKER,
@@ -161,6 +165,23 @@ pub(crate) fn refused_while_stopping(shared: &Shared, head: &RequestHead) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::Server;
+
+    /// A request whose handler panics.
+    pub(super) const PANICS: i32 = -77;
+
+    #[test]
+    fn a_panic_ends_its_connection_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(dir.path());
+        let (mut victim, mut witness) = (server.client(), server.client());
+        witness.produce("T", 0, "before", "");
+        victim.produce("T", 0, "mine", "");
+        victim.send(Command::request(PANICS));
+        assert!(victim.next().is_none());
+        witness.produce("T", 0, "after", "");
+        server.client().produce("T", 0, "a new one", "");
+    }
 
     #[test]
     fn each_code_has_one_handler() {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::listen::{self, Addresses, BindError, Role};
+use crate::metrics::Metrics;
 use crate::namesrv::NameServer;
 use crate::namesrv::kv::KvStore;
 use crate::options::{COLD_THREADS_MAX, EdgeOptions, MAIL_MAX};
@@ -45,7 +46,7 @@ impl Edge {
         disk: Arc<dyn Disk>,
     ) -> Result<Self, BindError> {
         let opened = listen::open(&options)?;
-        let kv = KvStore::open(disk, &options.data_dir).map_err(BindError::State)?;
+        let kv = KvStore::open(Arc::clone(&disk), &options.data_dir).map_err(BindError::State)?;
         let (reactors, mail): (Vec<_>, Vec<_>) = (0..options.reactors.clamp(1, usize::from(u16::MAX)))
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(MAIL_MAX);
@@ -64,9 +65,11 @@ impl Edge {
             broker,
             store,
             driver,
+            disk,
             clock,
             reactors,
             nameserver: NameServer::new(kv),
+            metrics: Metrics::default(),
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });

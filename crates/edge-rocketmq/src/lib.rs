@@ -24,6 +24,7 @@ mod edge;
 mod error;
 mod listen;
 mod locks;
+mod metrics;
 mod names;
 mod namesrv;
 mod offsets;
@@ -38,6 +39,14 @@ mod reply;
 mod send;
 mod shared;
 mod unique;
+
+#[cfg(test)]
+extern crate self as braid_edge_rocketmq;
+/// The integration tests' broker and client, for tests that need something that only this crate can do.
+#[cfg(test)]
+#[path = "../tests/edge/support.rs"]
+#[allow(dead_code, reason = "the integration tests use all of it")]
+mod support;
 
 pub use edge::{Edge, RunningEdge};
 pub use listen::{Addresses, BindError, Role};

@@ -8,6 +8,8 @@ pub(crate) const DLQ_PREFIX: &str = "%DLQ%";
 pub(crate) const DELAY_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// Whose settings a topic made on first use inherits.
 pub(crate) const TEMPLATE_TOPIC: &str = "TBW102";
+/// A topic of every broker, from its earliest days.
+pub(crate) const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 /// A topic of every broker, for tests of it.
 pub(crate) const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Half messages of transactions.
@@ -25,7 +27,7 @@ const NOT_SENDABLE: [&str; 7] = [
     HALF_TOPIC,
     OP_TOPIC,
     "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
+    SELF_TEST_TOPIC,
     "OFFSET_MOVED_EVENT",
     "rmq_sys_wheel_timer",
 ];
@@ -39,7 +41,7 @@ const SYSTEM: [&str; 10] = [
     TRACE_TOPIC,
     OP_TOPIC,
     "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
+    SELF_TEST_TOPIC,
     "OFFSET_MOVED_EVENT",
     "rmq_sys_wheel_timer",
 ];
@@ -67,18 +69,20 @@ pub(crate) const GROUP_CHARS_MAX: usize = 255;
 ///
 /// # Errors
 /// The sentence.
-pub(crate) fn check_topic(name: &str) -> Result<(), &'static str> {
+pub(crate) fn check_topic(name: &str) -> Result<(), String> {
     let max = if name.starts_with(RETRY_PREFIX) || name.starts_with(DLQ_PREFIX) {
         RETRY_TOPIC_CHARS_MAX
     } else {
         TOPIC_CHARS_MAX
     };
     if name.trim().is_empty() {
-        Err("The specified topic is blank.")
+        Err("The specified topic is blank.".to_owned())
     } else if !name.bytes().all(is_legal) {
-        Err("The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")
+        Err(format!(
+            "The specified topic: {name}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        ))
     } else if name.len() > max {
-        Err("The specified topic is longer than topic max length.")
+        Err("The specified topic is longer than topic max length.".to_owned())
     } else {
         Ok(())
     }

@@ -6,8 +6,8 @@ use braid_record::{RecordView, id, property};
 use braid_store::Facts;
 
 use crate::names::{
-    BENCHMARK_TOPIC, DELAY_TOPIC, DLQ_PREFIX, HALF_TOPIC, OP_TOPIC, RETRY_PREFIX, SYSTEM_GROUPS,
-    TEMPLATE_TOPIC, TRACE_TOPIC,
+    BENCHMARK_TOPIC, DELAY_TOPIC, DLQ_PREFIX, HALF_TOPIC, OP_TOPIC, RETRY_PREFIX, SELF_TEST_TOPIC,
+    SYSTEM_GROUPS, TEMPLATE_TOPIC,
 };
 use crate::options::EdgeOptions;
 
@@ -53,7 +53,7 @@ fn system_topics(options: &EdgeOptions, delay_levels: u32) -> Vec<TopicConfig> {
         TopicConfig::new(DELAY_TOPIC, delay_levels),
         TopicConfig::new(BENCHMARK_TOPIC, BENCHMARK_QUEUES),
         template(&options.cluster_name, 16),
-        TopicConfig::new(TRACE_TOPIC, 1),
+        TopicConfig::new(SELF_TEST_TOPIC, 1),
     ];
     if options.broker_name != options.cluster_name {
         topics.push(template(&options.broker_name, 1));

@@ -8,7 +8,7 @@ use braid_store::{Level, Promise, Watermarks};
 struct Waiting<W, T> {
     promise: Promise<T>,
     who: W,
-    deadline_ms: u64,
+    since_ms: u64,
 }
 
 /// How a wait ended.
@@ -24,22 +24,22 @@ pub(crate) enum End<T> {
 pub(crate) struct PromiseLines<W, T> {
     written: VecDeque<Waiting<W, T>>,
     flushed: VecDeque<Waiting<W, T>>,
-}
-
-impl<W, T> Default for PromiseLines<W, T> {
-    fn default() -> Self {
-        Self { written: VecDeque::new(), flushed: VecDeque::new() }
-    }
+    patience_ms: u64,
 }
 
 impl<W, T> PromiseLines<W, T> {
+    /// Empty lines, whose waits for a flush last `patience_ms` at most.
+    pub(crate) fn new(patience_ms: u64) -> Self {
+        Self { written: VecDeque::new(), flushed: VecDeque::new(), patience_ms }
+    }
+
     /// Puts a promise at the end of its level's line.
-    pub(crate) fn push(&mut self, promise: Promise<T>, who: W, deadline_ms: u64) {
+    pub(crate) fn push(&mut self, promise: Promise<T>, who: W, now_ms: u64) {
         let line = match promise.level() {
             Level::Written => &mut self.written,
             Level::Flushed => &mut self.flushed,
         };
-        line.push_back(Waiting { promise, who, deadline_ms });
+        line.push_back(Waiting { promise, who, since_ms: now_ms });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,29 +48,30 @@ impl<W, T> PromiseLines<W, T> {
 
     /// When the first wait for a flush has lasted too long.
     pub(crate) fn deadline_ms(&self) -> Option<u64> {
-        self.flushed.front().map(|waiting| waiting.deadline_ms)
+        self.flushed.front().map(|waiting| waiting.since_ms + self.patience_ms)
     }
 
-    /// The next one who need not wait any longer.
+    /// The next one who need not wait any longer, how that ended, and how long it took.
     ///
     /// A promise that was made a little out of append order (of a topic, say) holds up those behind it for as long as it
     /// takes itself, which is part of a turn.
-    pub(crate) fn pop(&mut self, watermarks: &Watermarks, now_ms: u64) -> Option<(W, End<T>)> {
+    pub(crate) fn pop(&mut self, watermarks: &Watermarks, now_ms: u64) -> Option<(W, End<T>, u64)> {
         for line in [&mut self.written, &mut self.flushed] {
-            let Some(Waiting { promise, who, deadline_ms }) = line.pop_front() else { continue };
+            let Some(Waiting { promise, who, since_ms }) = line.pop_front() else { continue };
+            let waited_ms = now_ms.saturating_sub(since_ms);
             let promise = match promise.redeem(watermarks) {
-                Ok(value) => return Some((who, End::Proved(value))),
+                Ok(value) => return Some((who, End::Proved(value), waited_ms)),
                 Err(promise) => promise,
             };
-            let promise = if deadline_ms <= now_ms && promise.level() == Level::Flushed {
+            let promise = if waited_ms >= self.patience_ms && promise.level() == Level::Flushed {
                 match promise.lowered(Level::Written).redeem(watermarks) {
-                    Ok(value) => return Some((who, End::FlushTimedOut(value))),
+                    Ok(value) => return Some((who, End::FlushTimedOut(value), waited_ms)),
                     Err(promise) => promise,
                 }
             } else {
                 promise
             };
-            line.push_front(Waiting { promise, who, deadline_ms });
+            line.push_front(Waiting { promise, who, since_ms });
         }
         None
     }

@@ -227,12 +227,16 @@ fn serve(reactor: &Rc<Reactor>, ticket: Ticket, pull: Pull) {
         );
         return answer(reactor, &ticket, &pull, &given);
     }
+    let since_ms = reactor.now_ms();
     match read(shared, &pull) {
         Ok(Read::Ready(result)) => finish(reactor, ticket, pull, result),
         Ok(Read::Cold(cold)) => {
             let question = reactor.ask_disk(move || cold.complete());
             reactor.spawn_request(Rc::clone(&ticket.connection), async move |reactor| match question.await {
-                Ok(Ok(result)) => finish(&reactor, ticket, pull, result),
+                Ok(Ok(result)) => {
+                    reactor.shared.metrics.read(reactor.now_ms().saturating_sub(since_ms));
+                    finish(&reactor, ticket, pull, result);
+                }
                 Ok(Err(error)) => reactor.answer(&ticket, &braid_broker::Error::from(error).into()),
                 Err(refusal) => reactor.answer(&ticket, &refusal),
             });
@@ -317,8 +321,11 @@ fn answer(reactor: &Reactor, ticket: &Ticket, pull: &Pull, given: &Given) {
                 .encode(&ticket.head, out),
         }
     });
-    if !given.records.is_empty() {
+    if given.records.is_empty() {
+        reactor.shared.metrics.read_missed();
+    } else {
         let count = given.records.len() as u64;
+        reactor.shared.metrics.pulled(&pull.group, pull.queue, given.next);
         let statistics = reactor.shared.broker.statistics();
         statistics.count_fetched(&pull.group, pull.topic.name(), count, body_bytes as u64);
     }

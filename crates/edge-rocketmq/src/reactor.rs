@@ -162,6 +162,7 @@ pub(crate) fn run(
     listeners: Vec<(Role, TcpListener)>,
     runtime: tokio::runtime::Runtime,
 ) {
+    let promises = RefCell::new(PromiseLines::new(shared.options.sync_flush_timeout_ms));
     let reactor = Rc::new(Reactor {
         index,
         shared,
@@ -172,7 +173,7 @@ pub(crate) fn run(
         parking: Parking::default(),
         connections: RefCell::default(),
         connections_made: Cell::new(0),
-        promises: RefCell::default(),
+        promises,
         dirty: RefCell::default(),
         turn_end: Notify::new(),
         appended: Cell::new(false),
@@ -272,10 +273,9 @@ impl Reactor {
 
     /// Answers when the promise holds. An append must have been made in this turn, or before.
     pub(crate) fn promise(&self, ticket: Ticket, promise: Promise<Answer>) {
-        let deadline_ms = self.now_ms() + self.shared.options.sync_flush_timeout_ms;
         let mut promises = self.promises.borrow_mut();
         let first = promises.is_empty();
-        promises.push(promise, ticket, deadline_ms);
+        promises.push(promise, ticket, self.now_ms());
         drop(promises);
         self.handle_of_this().interested.store(true, Ordering::Relaxed);
         // Pairs with the fence in `progressed`.
@@ -297,13 +297,16 @@ impl Reactor {
         let store = &self.shared.store;
         loop {
             let next = self.promises.borrow_mut().pop(store.watermarks(), self.now_ms());
-            let Some((ticket, end)) = next else { break };
+            let Some((ticket, end, waited_ms)) = next else { break };
             let (answer, timed_out) = match end {
                 End::Proved(answer) => (answer, false),
                 End::FlushTimedOut(answer) => (answer, true),
             };
             match answer {
-                Answer::Sent(sent) => sent.answer(self, &ticket, timed_out),
+                Answer::Sent(sent) => {
+                    self.shared.metrics.sent(waited_ms);
+                    sent.answer(self, &ticket, timed_out);
+                }
                 Answer::Reply(_) if timed_out => self.answer(&ticket, &flush_timed_out()),
                 Answer::Reply(reply) => self.answer(&ticket, &reply),
             }
@@ -389,11 +392,12 @@ impl Reactor {
     }
 
     fn forget(self: &Rc<Self>, connection: &Rc<Connection>) {
+        // Its clients are gone before those who wait for their answers learn that none will come.
+        self.shared.connection_closed(connection.id);
         connection.settle(self);
         self.connections.borrow_mut().remove(&connection.id.number);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.parking.forget(&self.shared.broker, connection.id);
-        self.shared.connection_closed(connection.id);
     }
 
     // --- the reactor's own tasks ---------------------------------------------------------------------------------
@@ -519,6 +523,11 @@ impl Reactor {
     }
 
     // --- the disk ------------------------------------------------------------------------------------------------
+
+    /// How many questions to the disk wait or are being answered.
+    pub(crate) fn cold_jobs(&self) -> usize {
+        self.cold_jobs.get()
+    }
 
     /// Asks something that may wait for the disk, on a thread that may.
     ///

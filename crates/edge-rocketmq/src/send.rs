@@ -326,7 +326,7 @@ fn store_batch(
 ) -> Result<(), Reply> {
     let batch_properties = header.properties.as_bytes();
     check_kind(header.sys_flag, header.reconsume_times, batch_properties)?;
-    let mut entries: Vec<(i32, &[u8], Cow<'_, [u8]>)> = Vec::new();
+    let mut entries = Vec::new();
     for entry in batch::entries(&frame.body) {
         let entry = entry.map_err(|error| illegal(error.to_string()))?;
         if entries.len() == BATCH_MESSAGES_MAX {
@@ -366,7 +366,8 @@ fn append(
     let shared = &reactor.shared;
     let store_host = shared.store_host(connection);
     let request = SendRequest { topic: &target.topic, queue_id: target.queue_id, messages, store_host, wait };
-    let promise = shared.broker.send(&request).map_err(|error| match error {
+    let sent = shared.broker.send(&request).inspect_err(|_| shared.metrics.send_failed());
+    let promise = sent.map_err(|error| match error {
         // A delay inside a batch, properties that do not fit: Apache has one sentence for all of it.
         braid_broker::Error::IllegalMessage(why) => {
             let mut refusal = too_long(shared);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use braid_broker::{Broker, ChannelId};
-use braid_io::Clock;
+use braid_io::{Clock, Disk};
 use braid_store::Store;
 use braid_store::driver::Driver;
 
 use crate::connection::{Connection, ConnectionId};
 use crate::listen::Addresses;
+use crate::metrics::Metrics;
 use crate::namesrv::NameServer;
 use crate::options::EdgeOptions;
 use crate::reactor::ReactorHandle;
@@ -22,9 +23,11 @@ pub(crate) struct Shared {
     pub(crate) broker: Arc<Broker>,
     pub(crate) store: Store,
     pub(crate) driver: Arc<Driver>,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) reactors: Vec<Arc<ReactorHandle>>,
     pub(crate) nameserver: NameServer,
+    pub(crate) metrics: Metrics,
     /// Open connections.
     pub(crate) connections: AtomicUsize,
     /// No further requests are served.

@@ -2,93 +2,161 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use braid_broker::Rates;
+use braid_io::disk::Space;
 use braid_store::FlushMode;
 use braid_wire_rocketmq::body::{Body, KvTable};
-use braid_wire_rocketmq::command;
 use braid_wire_rocketmq::header;
 
 use super::data_version;
 use crate::dispatch::Call;
+use crate::options::COLD_JOBS_MAX;
+use crate::reactor::Reactor;
 use crate::reply::{Outcome, Reply};
+use crate::shared::Shared;
 
-/// What tools show as our version: the RocketMQ version that [`command::VERSION`] stands for.
+/// What tools show as our version: the RocketMQ version whose number our answers carry.
 const VERSION_TEXT: &str = "V5_4_0";
 
 fn three(rates: Rates) -> String {
     format!("{:.2} {:.2} {:.2}", rates.last_10s, rates.last_60s, rates.last_600s)
 }
 
-/// GET_BROKER_RUNTIME_INFO (28). A key that Apache has and that says nothing here is left out, unless tools read it.
+/// GET_BROKER_RUNTIME_INFO (28). Where Apache has a pool of threads with a queue, there is none here: what a reactor reads
+/// it does, and only questions to the disk may wait for a thread.
 pub(crate) fn runtime(call: &Call<'_>) -> Result<Outcome, Reply> {
-    let reactor = std::rc::Rc::clone(call.reactor);
-    let store = call.shared().store.clone();
-    let asked = call.reactor.ask_disk(move || (store.oldest_store_time(), store.disk_ratio()));
+    let reactor = Rc::clone(call.reactor);
+    let shared = Arc::clone(&call.reactor.shared);
+    let asked = call.reactor.ask_disk(move || {
+        let space = shared.disk.space(&shared.options.data_dir).ok();
+        (shared.store.oldest_store_time(), shared.store.disk_ratio(), space)
+    });
     Ok(Outcome::wait(async move {
-        let (oldest, ratio) = asked.await?;
-        Ok(Reply::body(KvTable { table: table(&reactor.shared, oldest, ratio) }.encode()).into())
+        let (oldest, ratio, space) = asked.await?;
+        let mut table = BTreeMap::new();
+        log(&reactor.shared, oldest, ratio, space, &mut table);
+        rates(&reactor.shared, &mut table);
+        waits(&reactor, &mut table);
+        delays(&reactor.shared, &mut table);
+        Ok(Reply::body(KvTable { table }.encode()).into())
     }))
 }
 
-fn table(shared: &crate::shared::Shared, oldest: Option<i64>, ratio: f64) -> BTreeMap<String, String> {
-    let (broker, store) = (&shared.broker, &shared.store);
-    let (first, end) = store.log_range();
-    let (watermarks, statistics) = (store.watermarks(), broker.statistics());
-    let (stored, fetched) = (statistics.stored(), statistics.fetched());
-    let totals = stored.totals();
+type Table = BTreeMap<String, String>;
+
+fn enter<const N: usize>(table: &mut Table, entries: [(&str, String); N]) {
+    table.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+}
+
+fn up_ms(shared: &Shared) -> i64 {
+    shared.clock.wall_ms().saturating_sub(shared.started_ms).max(0)
+}
+
+/// The broker as a whole, and its log on its disk.
+fn log(shared: &Shared, oldest: Option<i64>, ratio: f64, space: Option<Space>, table: &mut Table) {
+    let (first, end) = shared.store.log_range();
+    let watermarks = shared.store.watermarks();
     let behind = |position: u64| end.0.saturating_sub(position).to_string();
-    let up_ms = shared.clock.wall_ms().saturating_sub(shared.started_ms).max(0);
-    let average = totals.bytes as f64 / totals.messages.max(1) as f64;
-    let mut table: BTreeMap<String, String> = [
-        ("bootTimestamp", shared.started_ms.to_string()),
-        ("brokerActive", "true".into()),
-        ("brokerVersion", command::VERSION.to_string()),
-        ("brokerVersionDesc", VERSION_TEXT.into()),
-        ("commitLogDiskRatio", ratio.to_string()),
-        ("commitLogMaxOffset", end.0.to_string()),
-        ("commitLogMinOffset", first.0.to_string()),
-        ("consumeQueueDiskRatio", ratio.to_string()),
-        ("dispatchBehindBytes", behind(watermarks.dispatched().0)),
-        ("earliestMessageTimeStamp", oldest.unwrap_or(-1).to_string()),
-        ("getFoundTps", three(fetched.rates())),
-        ("getMissTps", three(Rates::default())),
-        ("getTotalTps", three(fetched.rates())),
-        ("getTransferredTps", three(fetched.rates())),
-        ("msgGetTotalTodayNow", fetched.totals().messages.to_string()),
-        ("msgPutTotalTodayNow", totals.messages.to_string()),
-        ("pageCacheLockTimeMills", "0".into()),
-        ("pullThreadPoolQueueHeadWaitTimeMills", "0".into()),
-        ("pullThreadPoolQueueSize", broker.waiters().to_string()),
-        ("putMessageAverageSize", average.to_string()),
-        ("putMessageSizeTotal", totals.bytes.to_string()),
-        ("putMessageTimesTotal", totals.messages.to_string()),
-        ("putTps", three(stored.rates())),
-        ("queryThreadPoolQueueHeadWaitTimeMills", "0".into()),
-        ("remainHowManyDataToFlush", format!("{} B", behind(watermarks.flushed().0))),
-        ("runtime", up_time(up_ms)),
-        ("sendThreadPoolQueueHeadWaitTimeMills", "0".into()),
-        ("startAcceptSendRequestTimeStamp", "0".into()),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect();
+    enter(
+        table,
+        [
+            ("bootTimestamp", shared.started_ms.to_string()),
+            ("brokerActive", (!shared.stopping.load(Ordering::Relaxed)).to_string()),
+            ("brokerVersionDesc", VERSION_TEXT.into()),
+            ("commitLogDiskRatio", ratio.to_string()),
+            ("commitLogMaxOffset", end.0.to_string()),
+            ("commitLogMinOffset", first.0.to_string()),
+            ("consumeQueueDiskRatio", ratio.to_string()),
+            ("dispatchBehindBytes", behind(watermarks.dispatched().0)),
+            ("dispatchMaxBuffer", "0".into()),
+            ("earliestMessageTimeStamp", oldest.unwrap_or(-1).to_string()),
+            ("remainHowManyDataToFlush", format!("{} B", behind(watermarks.flushed().0))),
+            ("runtime", up_time(up_ms(shared))),
+            ("startAcceptSendRequestTimeStamp", "0".into()),
+        ],
+    );
+    let commit_log = shared.options.data_dir.join("commitlog");
+    table.insert(format!("commitLogDiskRatio_{}", commit_log.display()), ratio.to_string());
+    if let Some(space) = space {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let text = format!("Total : {:.1} GiB, Free : {:.1} GiB.", gib(space.total), gib(space.free));
+        table.insert("commitLogDirCapacity".to_owned(), text);
+    }
+}
+
+/// How much is stored and read, and how fast.
+fn rates(shared: &Shared, table: &mut Table) {
+    let (statistics, metrics) = (shared.broker.statistics(), &shared.metrics);
+    let (stored, fetched) = (statistics.stored(), statistics.fetched());
+    let (put, got) = (stored.totals(), fetched.totals());
+    // Reads that found nothing have no window: their rate is since the start, all three times.
+    let missed = metrics.reads_missed() as f64 * 1_000.0 / up_ms(shared).max(1) as f64;
+    let missed = Rates { last_10s: missed, last_60s: missed, last_600s: missed };
+    let both = |a: Rates, b: Rates| Rates {
+        last_10s: a.last_10s + b.last_10s,
+        last_60s: a.last_60s + b.last_60s,
+        last_600s: a.last_600s + b.last_600s,
+    };
+    enter(
+        table,
+        [
+            ("getFoundTps", three(fetched.rates())),
+            ("getMessageEntireTimeMax", metrics.read_ms_max().to_string()),
+            ("getMissTps", three(missed)),
+            ("getTotalTps", three(both(fetched.rates(), missed))),
+            ("getTransferredTps", three(fetched.rates())),
+            ("msgGetTotalTodayNow", got.messages.to_string()),
+            ("msgPutTotalTodayNow", put.messages.to_string()),
+            ("putLatency99", metrics.send_ms_quantile(0.99).to_string()),
+            ("putLatency999", metrics.send_ms_quantile(0.999).to_string()),
+            ("putMessageAverageSize", (put.bytes as f64 / put.messages.max(1) as f64).to_string()),
+            ("putMessageDistributeTime", metrics.send_distribution()),
+            ("putMessageEntireTimeMax", metrics.send_ms_max().to_string()),
+            ("putMessageFailedTimes", metrics.sends_failed().to_string()),
+            ("putMessageSizeTotal", put.bytes.to_string()),
+            ("putMessageTimesTotal", put.messages.to_string()),
+            ("putTps", three(stored.rates())),
+        ],
+    );
     // Tools subtract these from the totals: what was counted before this start is not known.
-    for key in [
-        "msgGetTotalYesterdayMorning",
-        "msgGetTotalTodayMorning",
-        "msgPutTotalYesterdayMorning",
-        "msgPutTotalTodayMorning",
+    for what in ["msgGetTotal", "msgPutTotal"] {
+        for day in ["YesterdayMorning", "TodayMorning"] {
+            table.insert(format!("{what}{day}"), "0".to_owned());
+        }
+    }
+}
+
+/// What waits for a thread: questions to the disk, of which a query or a pull may be one; a send never is.
+fn waits(reactor: &Reactor, table: &mut Table) {
+    let jobs = reactor.cold_jobs().to_string();
+    for (pool, waiting, capacity) in [
+        ("send", "0", 0),
+        ("pull", jobs.as_str(), COLD_JOBS_MAX),
+        ("litePull", jobs.as_str(), COLD_JOBS_MAX),
+        ("query", jobs.as_str(), COLD_JOBS_MAX),
     ] {
-        table.insert(key.to_owned(), "0".to_owned());
+        table.insert(format!("{pool}ThreadPoolQueueSize"), waiting.to_owned());
+        table.insert(format!("{pool}ThreadPoolQueueCapacity"), capacity.to_string());
+        table.insert(format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".to_owned());
     }
-    let delay_topic = broker.topic(&broker.policy().delay_topic);
-    for (level, next) in broker.delay_progress() {
-        let offsets = delay_topic.as_ref().and_then(|topic| store.offsets(topic.queue(level - 1)));
-        let max = offsets.unwrap_or_default().max;
-        table.insert(format!("scheduleMessageOffset_{level}"), format!("{next},{max}"));
+    // No append waits for a page: the log is written, not mapped.
+    table.insert("pageCacheLockTimeMills".to_owned(), "0".to_owned());
+}
+
+/// The progress of each delay level that was ever used.
+fn delays(shared: &Shared, table: &mut Table) {
+    let delay_topic = shared.broker.topic(&shared.broker.policy().delay_topic);
+    for (level, next) in shared.broker.delay_progress() {
+        let offsets = delay_topic.as_ref().and_then(|topic| shared.store.offsets(topic.queue(level - 1)));
+        let end = offsets.unwrap_or_default().max;
+        if end > 0 {
+            table.insert(format!("scheduleMessageOffset_{level}"), format!("{next},{end}"));
+        }
     }
-    table
 }
 
 /// Apache's form of an up time.

@@ -123,6 +123,7 @@ pub(crate) fn delete(call: &Call<'_>) -> Result<Outcome, Reply> {
     match call.shared().broker.delete_group(&header.group_name, with_cursors) {
         Ok(promise) => {
             call.reactor.appended();
+            call.shared().metrics.forget_pulled(|_, group| group == header.group_name);
             Ok(Outcome::Promised(promise.map(|()| Reply::ok())))
         }
         Err(braid_broker::Error::NoGroup(_)) => Ok(Reply::ok().into()),
@@ -222,13 +223,14 @@ pub(crate) fn progress(call: &Call<'_>) -> Result<Outcome, Reply> {
         consume_tps += broker.statistics().fetched_by(&group, &topic).1.last_10s;
         for queue_id in 0..found.config.read_queues {
             let queue = found.queue(queue_id);
-            queues.push((topic.clone(), queue, broker.cursor(&group, queue)));
+            let pulled = call.shared().metrics.pull_offset(&group, queue);
+            queues.push((topic.clone(), queue, broker.cursor(&group, queue), pulled));
         }
     }
     let (store, broker_name) = (call.shared().store.clone(), call.shared().options.broker_name.clone());
     let table = call.reactor.ask_disk(move || {
         let mut offset_table = BTreeMap::new();
-        for (topic, queue, cursor) in queues {
+        for (topic, queue, cursor, pulled) in queues {
             let offsets = store.offsets(queue).unwrap_or_default();
             let consumed = cursor.unwrap_or(0);
             let last = match consumed.checked_sub(1) {
@@ -241,7 +243,8 @@ pub(crate) fn progress(call: &Call<'_>) -> Result<Outcome, Reply> {
                 broker_offset: offsets.max as i64,
                 consumer_offset: consumed as i64,
                 last_timestamp: last.unwrap_or(0),
-                pull_offset: consumed as i64,
+                // What was given and is not committed yet is in flight.
+                pull_offset: pulled.unwrap_or(consumed).max(consumed) as i64,
             };
             offset_table.insert(key, value);
         }

@@ -74,9 +74,11 @@ pub(crate) fn delete(call: &Call<'_>) -> Result<Outcome, Reply> {
     if names::is_system_topic(&topic) || call.shared().broker.is_system_topic(&topic) {
         return Err(invalid(format!("The topic[{topic}] is conflict with system topic.")));
     }
+    let number = call.shared().broker.topic(&topic).map(|topic| topic.number);
     match call.shared().broker.delete_topic(&topic) {
         Ok(promise) => {
             call.reactor.appended();
+            call.shared().metrics.forget_pulled(|queue, _| Some(queue.topic) == number);
             Ok(Outcome::Promised(promise.map(|()| Reply::ok())))
         }
         Err(braid_broker::Error::NoTopic(_)) => Ok(Reply::ok().into()),

@@ -1,7 +1,9 @@
 //! The edge over real sockets, with raw frames: what clients see, code by code.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on ends")]
 
 mod administration;
 mod connections;
+mod faults;
 mod groups;
 mod messages;
 mod name_server;

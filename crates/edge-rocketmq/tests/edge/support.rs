@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use braid_broker::{Broker, BrokerOptions};
 use braid_edge_rocketmq::{Addresses, Edge, EdgeOptions, RunningEdge, derive, policy};
-use braid_io::{OsDisk, SystemClock};
+use braid_io::{Disk, OsDisk, SystemClock};
 use braid_record::RecordView;
 use braid_store::{Store, StoreOptions};
 use braid_wire_rocketmq::body::{Body, ConsumerData, HeartbeatData, SubscriptionData};
@@ -45,13 +45,17 @@ impl Server {
     }
 
     pub(crate) fn start_with(dir: &Path, options: EdgeOptions) -> Self {
+        Self::start_on(dir, options, Arc::new(OsDisk))
+    }
+
+    pub(crate) fn start_on(dir: &Path, options: EdgeOptions, disk: Arc<dyn Disk>) -> Self {
         let options = EdgeOptions { data_dir: dir.to_owned(), ..options };
         let mut store_options = StoreOptions::new(dir);
         store_options.file_bytes = 16 << 20;
         store_options.prewrite_bytes = 1 << 20;
         store_options.derivers = vec![(None, derive)];
         let clock = Arc::new(SystemClock::default());
-        let (store, report) = Store::open(store_options, Arc::new(OsDisk), clock.clone()).unwrap();
+        let (store, report) = Store::open(store_options, Arc::clone(&disk), clock.clone()).unwrap();
         assert!(report.damage.is_empty());
         let store_driver = Arc::new(braid_store::driver::Driver::start(store.clone()).unwrap());
         let broker_options = BrokerOptions {
@@ -71,8 +75,7 @@ impl Server {
             }
         };
         let broker_driver = braid_broker::driver::Driver::start(Arc::clone(&broker), appended).unwrap();
-        let edge =
-            Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver), Arc::new(OsDisk)).unwrap();
+        let edge = Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver), disk).unwrap();
         let edge = edge.serve().unwrap();
         let addresses = edge.addresses();
         Self { running: Some(Running { edge, store_driver, broker_driver }), addresses, broker }
@@ -92,11 +95,18 @@ impl Server {
 
     /// Stops as the server does.
     pub(crate) fn stop(&mut self) {
-        let Some(Running { edge, store_driver, broker_driver }) = self.running.take() else { return };
+        if self.end() {
+            self.broker.store().close().unwrap();
+        }
+    }
+
+    /// Ends all threads, and leaves the store as it is; false when that was done before.
+    pub(crate) fn end(&mut self) -> bool {
+        let Some(Running { edge, store_driver, broker_driver }) = self.running.take() else { return false };
         edge.shutdown(Duration::from_secs(3));
         broker_driver.stop();
         Arc::into_inner(store_driver).expect("the edge gave the driver back").stop();
-        self.broker.store().close().unwrap();
+        true
     }
 }
 

@@ -1,0 +1,143 @@
+//! A disk that is slow or broken, as clients see it.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use braid_edge_rocketmq::EdgeOptions;
+use braid_io::disk::{DirLock, Entry, File, OpenMode, Space};
+use braid_io::{Disk, OsDisk};
+use braid_wire_rocketmq::codes::request;
+
+use crate::support::{Server, message, number, options, pull, records, remark, request};
+
+/// What the disk does with a sync.
+#[derive(Default)]
+struct Faults {
+    fails: AtomicBool,
+    hangs: Mutex<bool>,
+    released: Condvar,
+}
+
+impl Faults {
+    fn hang(&self, hang: bool) {
+        *self.hangs.lock().unwrap() = hang;
+        self.released.notify_all();
+    }
+}
+
+/// The system's disk, whose syncs may hang or fail.
+struct FaultyDisk(Arc<Faults>);
+
+struct FaultyFile {
+    file: Arc<dyn File>,
+    faults: Arc<Faults>,
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = OsDisk.open(path, mode)?;
+        // Only the log's own files, under the name that they are made with too: what is kept beside them goes on.
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_log = name.contains("log-file") || path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
+        Ok(if is_log { Arc::new(FaultyFile { file, faults: Arc::clone(&self.0) }) } else { file })
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        OsDisk.list(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.create_dir_all(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove_file(path)
+    }
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.remove_dir_all(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(dir)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        OsDisk.space(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
+        OsDisk.lock(path)
+    }
+}
+
+impl File for FaultyFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.file.read_at(buf, at)
+    }
+    fn read_at_cached(&self, buf: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        self.file.read_at_cached(buf, at)
+    }
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
+        self.file.write_at(buf, at)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut hangs = self.faults.hangs.lock().unwrap();
+        while *hangs {
+            hangs = self.faults.released.wait(hangs).unwrap();
+        }
+        drop(hangs);
+        if self.faults.fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        self.file.sync_data()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+#[test]
+fn a_flush_that_takes_too_long_is_said_and_the_message_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let short = EdgeOptions { sync_flush_timeout_ms: 200, ..options() };
+    let server = Server::start_on(dir.path(), short, Arc::new(FaultyDisk(Arc::clone(&faults))));
+    let mut client = server.client();
+    client.produce("T", 0, "before", "");
+    faults.hang(true);
+    let waiting = client.send(message("T", 0, b"slow", ""));
+    // The reactors are free meanwhile: others read what is flushed, and are told of what is only written.
+    let mut other = server.client();
+    assert_eq!(records(&other.ask(pull("g", "T", 0, 0, "*", 0)).body).len(), 1);
+    let eager = other.ask(message("T", 0, b"eager", "WAIT\u{1}false\u{2}"));
+    assert_eq!((eager.code, number(&eager, "queueOffset")), (0, 2));
+    let late = client.answer(waiting);
+    assert_eq!((late.code, number(&late, "queueOffset")), (10, 1));
+    assert!(late.ext_fields.get("msgId").is_some());
+    let invisible = other.ask(pull("g", "T", 0, 1, "*", 0));
+    assert_eq!(invisible.code, 19, "nobody sees what a crash can still take back");
+    faults.hang(false);
+    let got = other.ask(pull("g", "T", 0, 1, "*", 15_000));
+    assert_eq!(records(&got.body)[0], (1, "slow".to_owned()));
+}
+
+#[test]
+fn a_broken_disk_ends_sends_and_not_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let mut server = Server::start_on(dir.path(), options(), Arc::new(FaultyDisk(Arc::clone(&faults))));
+    let mut client = server.client();
+    client.produce("T", 0, "kept", "");
+    faults.fails.store(true, Ordering::Relaxed);
+    let lost = client.ask(message("T", 0, b"lost", ""));
+    assert_eq!(lost.code, 14, "{lost:?}");
+    assert!(remark(&lost).contains("closed"), "{lost:?}");
+    assert_eq!(client.ask(message("T", 0, b"refused", "")).code, 14);
+    let commit = [("consumerGroup", "g"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "1")];
+    assert_eq!(client.ask(request(request::UPDATE_CONSUMER_OFFSET, &commit)).code, 14);
+    let got = client.ask(pull("TOOLS_CONSUMER", "T", 0, 0, "*", 0));
+    assert_eq!(records(&got.body), [(0, "kept".to_owned())]);
+    server.end();
+}
