@@ -90,13 +90,18 @@ fn finish(suite: Running) -> Result<Outcome> {
         return Ok(Outcome::Passed(counts, facts.map(|line| format!("{line}\n")).collect()));
     }
     let said: Vec<_> = ended.output.lines().take_while(|line| !is_maven_epilogue(line)).collect();
-    let said = said.into_iter().filter(|line| !line.starts_with("[INFO]"));
+    let said = said.into_iter().filter(|line| !line.starts_with("[INFO]") && !is_foreign_frame(line));
     Ok(Outcome::Failed(counts, run::Ended { output: said.collect::<Vec<_>>().join("\n"), ..ended }.tail()))
 }
 
 /// The stories print what they measured indented by two blanks.
 fn is_fact(line: &str) -> bool {
     line.starts_with("  ") && line.contains(": ")
+}
+
+/// A line of a stack trace that lies in neither the suites nor the client.
+fn is_foreign_frame(line: &str) -> bool {
+    line.trim_start().starts_with("at java.") || line.trim_start().starts_with("at org.junit.")
 }
 
 /// After Surefire's summary Maven says at length that tests have failed.
