@@ -80,7 +80,8 @@ pub struct Turn {
 impl Broker {
     /// Opens the broker on a store: loads topics, groups, cursors and the progress of delayed messages, sets back
     /// cursors that lie above their queue's next offset (and logs them), makes the topics and groups that the policy
-    /// names, and listens to dispatch. The store must not be dispatching meanwhile: open before its driver starts.
+    /// names, and listens to dispatch. The store must not be dispatching meanwhile: open before its driver starts, and end
+    /// the store's turn afterwards.
     ///
     /// # Errors
     /// `State` when stored state cannot be understood, or why system topics could not be made. A store that does not
