@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::error::{CliError, CliResult, Code};
 use crate::output::Out;
 use banner::Banner;
+use limits::OpenFiles;
 use signals::Signals;
 
 /// How long clients have to take their last answers. What follows is short, so that the whole end stays within 5 s.
@@ -50,13 +51,18 @@ pub fn run(args: &StartArgs, out: &mut Out) -> CliResult {
             .map_err(|error| failed(format!("the ready file {}", path.display()), &error))?;
     }
     let files = limits::raise_open_files();
-    let running = Running::start(&loaded.config)?;
+    let running = Running::start(&loaded.config, files)?;
     let banner = Banner::new(&loaded, &running, files, started.elapsed());
-    if let Some(path) = &args.ready_file {
-        let written = ready::write(path, &running.edge.addresses());
-        written.map_err(|error| failed(format!("the ready file {}", path.display()), &error))?;
+    if let Some(path) = &args.ready_file
+        && let Err(error) = ready::write(path, &running.edge.addresses())
+    {
+        running.stop()?;
+        return Err(failed(format!("the ready file {}", path.display()), &error));
     }
-    banner.print(out)?;
+    // A broker serves on whether or not somebody reads its banner.
+    if let Err(error) = banner.print(out) {
+        tracing::warn!("the banner was not printed: {}", error.message);
+    }
     let signal = signals.wait(SHUTDOWN_MAX);
     tracing::info!(signal, "ending; a second signal ends at once");
     running.stop()
@@ -110,13 +116,15 @@ struct Running {
 }
 
 impl Running {
-    fn start(config: &Config) -> CliResult<Self> {
+    fn start(config: &Config, files: OpenFiles) -> CliResult<Self> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let dir = &config.store.dir.0;
         let (store, report) = Store::open(store_options(config), Arc::clone(&disk), Arc::clone(&clock))
             .map_err(|error| open_error(error, dir))?;
-        let opened = Self::serve(config, &store, report, disk, clock);
+        let mut options = edge_options(config);
+        options.connections_max = files.connections(config.listen.connections_max) as usize;
+        let opened = Self::serve(config, options, &store, report, disk, clock);
         if opened.is_err() {
             // The reason why it did not start is the one to tell; the next start recovers in any case.
             if let Err(error) = store.close() {
@@ -128,12 +136,12 @@ impl Running {
 
     fn serve(
         config: &Config,
+        edge_options: EdgeOptions,
         store: &Store,
         report: RecoveryReport,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> CliResult<Self> {
-        let edge_options = edge_options(config);
         let options = broker_options(config);
         let policy = braid_edge_rocketmq::policy(&edge_options, options.delay.levels());
         let broker = Broker::open(store.clone(), clock, options, policy)
@@ -224,7 +232,6 @@ fn edge_options(config: &Config) -> EdgeOptions {
         default_topic_queue_nums: rocketmq.default_topic_queues,
         message_bytes_max: rocketmq.max_message_bytes.0 as usize,
         reactors: if listen.threads == 0 { defaults.reactors } else { listen.threads as usize },
-        connections_max: listen.connections_max as usize,
         sync_flush_timeout_ms: config.store.flush_timeout_ms.into(),
         data_dir: config.store.dir.0.clone(),
         shown_config: config.texts().map(|(key, value)| (key.name.to_owned(), value)).collect(),

@@ -206,6 +206,8 @@ pub fn answer_error(answer: &Command) -> CliError {
         | response::SUBSCRIPTION_GROUP_NOT_EXIST
         | response::CONSUMER_NOT_ONLINE => Code::NotFound,
         response::TOPIC_EXIST_ALREADY => Code::Conflict,
+        // It is about to stop.
+        response::GO_AWAY => Code::Unreachable,
         _ => Code::Failure,
     };
     let name = response::name(answer.code).map_or_else(|| answer.code.to_string(), str::to_owned);

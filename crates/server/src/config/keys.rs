@@ -139,7 +139,8 @@ config! {
         /// Serve RocketMQ's fast (VIP) port too, always the broker's port minus 2; some old clients send there. A port that is taken
         /// refuses the start; with port 0 a free pair is taken.
         rocketmq_fast: Switch = "on";
-        /// Most connections at the same time, over all listeners; further ones are closed at once.
+        /// Most connections at the same time, over all listeners; further ones are closed at once. Never more than the limit of open files
+        /// leaves room for.
         connections_max: u32 = "60000", in 1..=1_000_000;
         /// Threads that serve connections. 0: one for each core.
         threads: u32 = "0", in 0..=1_024;

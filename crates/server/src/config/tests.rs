@@ -153,3 +153,40 @@ fn markdown() -> String {
     out += "\n";
     out
 }
+
+/// Files that somebody damaged are explained or read, and never end in a panic.
+#[test]
+fn damaged_files_are_explained() {
+    const TOML: &str = "allow_anonymous = true\n[listen]\nrocketmq = \"127.0.0.1:1\u{e9}\"\n[store]\nfile_bytes = 0x10_0000\nflush=\"async\"\n";
+    const CONF: &str = "brokerName = a\\u00e9\\\n  b\n# \u{1f980}\nlistenPort:10911\r\naclEnable true\nmessageDelayLevel=1s 2h\n";
+    const PIECES: [&str; 12] = ["\n", "=", "\"", "[", "]", "\\", "\u{e9}", "\u{1f980}", " ", ".", "#", "0"];
+    let mut rng = braid_io::Rng::new(7);
+    for round in 0..20_000 {
+        let (name, sample) = if round % 2 == 0 { ("b.toml", TOML) } else { ("broker.conf", CONF) };
+        let mut chars: Vec<char> = sample.chars().collect();
+        for _ in 0..1 + rng.below(4) {
+            let at = rng.below(chars.len() as u64 + 1) as usize;
+            match rng.below(3) {
+                0 if at < chars.len() => drop(chars.remove(at)),
+                1 => chars.truncate(at),
+                _ => {
+                    let piece = PIECES[rng.below(PIECES.len() as u64) as usize];
+                    chars.splice(at..at, piece.chars());
+                }
+            }
+        }
+        let content: String = chars.into_iter().collect();
+        let mut loaded = Loaded {
+            config: Config::default(),
+            origins: vec![Origin::Default; KEYS.len()],
+            warnings: Vec::new(),
+        };
+        let mut problems = Vec::new();
+        loaded.add_file(name, &content, &mut problems);
+        for problem in problems {
+            let place = problem.place.as_ref().expect("what is wrong in a file has a place");
+            assert!(place.line <= content.lines().count().max(1) + 1, "{content:?}: {problem}");
+            assert!(problem.to_string().contains(" --> "), "{problem}");
+        }
+    }
+}

@@ -11,6 +11,18 @@ pub struct OpenFiles {
     pub is: Option<u64>,
 }
 
+/// Open files that are kept free for the log, whatever the number of connections: a log that can't open its next file ends.
+const RESERVED_FILES: u64 = 1_024;
+
+impl OpenFiles {
+    /// The most connections of `wanted` that leave the log its files.
+    pub fn connections(&self, wanted: u32) -> u32 {
+        let Some(limit) = self.is else { return wanted };
+        let room = limit - RESERVED_FILES.min(limit / 4);
+        u32::try_from(room).map_or(wanted, |room| wanted.min(room))
+    }
+}
+
 /// Raises the soft limit to the hard one.
 pub fn raise_open_files() -> OpenFiles {
     let limit = getrlimit(Resource::Nofile);
@@ -24,6 +36,25 @@ pub fn raise_open_files() -> OpenFiles {
         Err(error) => {
             tracing::warn!("the limit of open files stays as it is: {error}");
             OpenFiles { was, is: was }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_the_log_its_files() {
+        for (limit, wanted, expected) in [
+            (None, 60_000, 60_000),
+            (Some(1 << 40), 60_000, 60_000),
+            (Some(1_048_576), 60_000, 60_000),
+            (Some(20_000), 60_000, 18_976),
+            (Some(1_024), 60_000, 768),
+            (Some(1_024), 10, 10),
+        ] {
+            assert_eq!(OpenFiles { was: limit, is: limit }.connections(wanted), expected, "{limit:?}");
         }
     }
 }
