@@ -85,6 +85,7 @@ fn try_one(corpus: &[Origin], seed: u64) {
     for _ in 0..1 + rng.below(MUTATIONS_MAX) {
         mutate(&disk, &mut rng);
     }
+    sync_below(&disk, Path::new(DIR));
     let clock = Arc::new(SimClock::new(1_790_000_000_000 + rng.below(10_000_000) as i64));
     let opened = Store::open(origin.options.clone(), Arc::new(disk.process()), clock);
     let Ok((store, report)) = opened else { return };
@@ -167,6 +168,16 @@ fn mutate(disk: &SimDisk, rng: &mut Rng) {
         8 if rng.one_in(4) => disk.remove_file(path).unwrap(),
         9 if rng.one_in(4) => disk.rename(path, other).unwrap(),
         _ => {}
+    }
+}
+
+/// Makes names as durable as bytes: what is tested here is damage, not a crash.
+fn sync_below(disk: &SimDisk, dir: &Path) {
+    disk.sync_dir(dir).unwrap();
+    for entry in disk.list(dir).unwrap() {
+        if entry.is_dir {
+            sync_below(disk, &dir.join(&entry.name));
+        }
     }
 }
 

@@ -71,12 +71,10 @@ pub fn end_in_damage(world: &mut World) {
             rot_record(world, true)
         }
         Kind::RolledBack => {
-            // With its indexes whole, a clean start reads nothing of the log: readers see the damage then.
-            let no_index = world.rng.one_in(2);
-            if no_index {
+            if world.rng.one_in(2) {
                 world.drop_derived();
             }
-            roll_back(world, no_index)
+            roll_back(world)
         }
         Kind::LastFileGone => remove_file(world, true),
         Kind::MiddleFileGone => remove_file(world, false),
@@ -181,7 +179,7 @@ fn misdirect(world: &mut World) {
         world.append(vec![message], Vec::new());
     }
     world.write_turn();
-    world.disk.fail_next(FaultKind::MisdirectedWrite, "commitlog");
+    world.disk.fail_next(FaultKind::MisdirectedWrite, "");
     // The device said yes, so the store cannot know: what is claimed now is not asked of the device.
     world.asks_device = false;
     world.flush_turn();
@@ -199,7 +197,7 @@ fn rot_record(world: &mut World, no_index: bool) -> Seen {
     if no_index { Seen::Reported } else { Seen::Perhaps }
 }
 
-fn roll_back(world: &mut World, no_index: bool) -> Seen {
+fn roll_back(world: &mut World) -> Seen {
     let places: Vec<u64> = world.oracle.records().map(|record| record.position).collect();
     if places.is_empty() {
         return Seen::Healed;
@@ -212,7 +210,7 @@ fn roll_back(world: &mut World, no_index: bool) -> Seen {
         let zeros = vec![0; (file_bytes - at) as usize];
         world.disk.overwrite(&path, at, &zeros).expect("log files have their full length");
     }
-    if no_index { Seen::Reported } else { Seen::Perhaps }
+    Seen::Reported
 }
 
 fn remove_file(world: &mut World, last: bool) -> Seen {
