@@ -18,8 +18,9 @@ use crate::read::{Boundary, ColdRead, Limits, QueueOffsets, Read, ReadRequest, R
 use crate::report::StoreError;
 use crate::shard::Shard;
 
-/// Unwanted bytes between two wanted records that are read along rather than begun anew.
-const GAP_BYTES_MAX: u64 = 16 << 10;
+/// Unwanted bytes between two wanted records that are read along rather than begun anew: copying more than that costs
+/// more than another system call.
+const GAP_BYTES_MAX: u64 = 2 << 10;
 /// Bytes that one read of the disk fetches, unless a single record is longer.
 const RUN_BYTES_MAX: u64 = 1 << 20;
 /// Index entries that are looked at in one go when a filter picks among them.
@@ -31,6 +32,14 @@ const KEY_STEP: usize = 64;
 enum Fetched {
     Records(Vec<Bytes>),
     WouldWait,
+}
+
+/// Records that one read of the disk serves: `count` from the `first` on, `len` bytes to `at` in the buffer.
+struct Run {
+    first: usize,
+    count: usize,
+    at: usize,
+    len: usize,
 }
 
 /// What the index gave for a request.
@@ -119,7 +128,8 @@ impl Shard {
         Ok(Some(picked))
     }
 
-    /// The records of index entries, checked. Records whose file is gone are left out.
+    /// The records of index entries, checked. Records whose file is gone are left out. What is not in the tail is read
+    /// into one buffer, run by run.
     fn fetch(&self, queue: QueueKey, entries: &[Entry], may_wait: bool) -> Result<Fetched, StoreError> {
         let topic = {
             let catalog = self.catalog();
@@ -127,29 +137,51 @@ impl Shard {
             topic.name.clone()
         };
         let mut records = Vec::with_capacity(entries.len());
-        let mut at = 0;
-        while at < entries.len() {
-            if let Some(bytes) = self.in_tail(entries[at].position, entries[at].size as usize) {
-                check_match(&RecordView::parse(&bytes), &topic, queue, &entries[at])?;
-                records.push(bytes);
-                at += 1;
-                continue;
-            }
-            let run = &entries[at..at + self.run_len(&entries[at..])];
-            at += run.len();
-            let Some(file) = self.files.holding(run[0].position) else { continue };
-            let last = run[run.len() - 1];
-            let len = last.position + u64::from(last.size) - run[0].position;
-            let Some(bytes) = read_bytes(&file, run[0].position, len as usize, may_wait)? else {
-                return Ok(Fetched::WouldWait);
-            };
-            for entry in run {
-                let from = (entry.position - run[0].position) as usize;
-                let bytes = bytes.slice(from..from + entry.size as usize);
-                check_match(&RecordView::check(&bytes, entry.position, true), &topic, queue, entry)?;
-                records.push(bytes);
+        let mut runs = Vec::new();
+        let mut buffer_len = 0;
+        {
+            let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+            while records.len() < entries.len() {
+                let rest = &entries[records.len()..];
+                if let Some(bytes) = tail.get(rest[0].position, rest[0].size as usize) {
+                    records.push(bytes);
+                    continue;
+                }
+                let count = self.run_len(rest);
+                let last = rest[count - 1];
+                let len = (last.position + u64::from(last.size) - rest[0].position) as usize;
+                runs.push(Run { first: records.len(), count, at: buffer_len, len });
+                buffer_len += len;
+                records.resize(records.len() + count, Bytes::new());
             }
         }
+        for (record, entry) in records.iter().zip(entries).filter(|(record, _)| !record.is_empty()) {
+            check_match(&RecordView::parse(record), &topic, queue, entry)?;
+        }
+        if runs.is_empty() {
+            return Ok(Fetched::Records(records));
+        }
+        let mut buffer = vec![0; buffer_len];
+        let mut read = Vec::with_capacity(runs.len());
+        for run in runs {
+            let position = entries[run.first].position;
+            let Some(file) = self.files.holding(position) else { continue };
+            if !read_into(&file, position, &mut buffer[run.at..run.at + run.len], may_wait)? {
+                return Ok(Fetched::WouldWait);
+            }
+            read.push(run);
+        }
+        let buffer = Bytes::from(buffer);
+        for run in read {
+            let position = entries[run.first].position;
+            for (index, entry) in entries.iter().enumerate().skip(run.first).take(run.count) {
+                let from = run.at + (entry.position - position) as usize;
+                let bytes = buffer.slice(from..from + entry.size as usize);
+                check_match(&RecordView::check(&bytes, entry.position, true), &topic, queue, entry)?;
+                records[index] = bytes;
+            }
+        }
+        records.retain(|bytes| !bytes.is_empty());
         Ok(Fetched::Records(records))
     }
 
@@ -184,7 +216,9 @@ impl Shard {
             return Ok(Some(bytes));
         }
         let Some(file) = self.files.holding(position) else { return Ok(None) };
-        read_bytes(&file, position, len, true)
+        let mut buffer = vec![0; len];
+        read_into(&file, position, &mut buffer, true)?;
+        Ok(Some(buffer.into()))
     }
 
     /// The visible record that begins at a position, whole and checked; `None` when none does.
@@ -370,23 +404,22 @@ fn time_of(record: &[u8]) -> Option<i64> {
     RecordView::parse(record).ok().map(|view| view.store_timestamp())
 }
 
-/// Reads `[position, position + len)` of a file; `None` when that would wait and must not.
-fn read_bytes(file: &Arc<LogFile>, position: u64, len: usize, may_wait: bool) -> io::Result<Option<Bytes>> {
+/// Reads the bytes at a position of a file; false when that would wait and must not.
+fn read_into(file: &LogFile, position: u64, buffer: &mut [u8], may_wait: bool) -> io::Result<bool> {
     let at = position - file.base;
-    let mut buffer = vec![0; len];
     if may_wait {
-        file.file.read_exact_at(&mut buffer, at)?;
-        return Ok(Some(buffer.into()));
+        file.file.read_exact_at(buffer, at)?;
+        return Ok(true);
     }
     let mut done = 0;
-    while done < len {
+    while done < buffer.len() {
         match file.file.read_at_cached(&mut buffer[done..], at + done as u64)? {
-            None => return Ok(None),
+            None => return Ok(false),
             Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Some(n) => done += n,
         }
     }
-    Ok(Some(buffer.into()))
+    Ok(true)
 }
 
 /// Checks that a record is the one that an index entry names.

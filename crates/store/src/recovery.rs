@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use braid_io::{Clock, Disk, File, OpenMode, disk::replace_file};
+use braid_io::{Clock, DirLock, Disk, File, OpenMode, disk::replace_file};
 
 use crate::appender::Appender;
 use crate::files::{self, Layout, LogFile, LogFiles, PrepareError, parse_log_file_name, sync_dir};
@@ -39,110 +39,37 @@ pub(crate) fn open(
     clock: Arc<dyn Clock>,
 ) -> Result<(Shard, RecoveryReport), OpenError> {
     options.check().map_err(OpenError::Options)?;
-    let layout = Layout::new(&options.dir);
-    let lock = take_lock(&*disk, &layout)?;
-    let mut ids = Ids::new(options.id_seed);
-    let boot = ids.draw();
-    make_directories(&*disk, &layout).map_err(io_error("making the data directory"))?;
-    let (mut superblock, is_new) = match superblock::read(&*disk, &layout.superblock) {
-        Ok(superblock) => (superblock, false),
-        Err(SuperblockError::Missing) => {
-            (make_superblock(&options, &*disk, &layout, ids.draw(), boot)?, true)
-        }
-        Err(error) => return Err(refuse_superblock(error)),
-    };
-    check_options(&options, &superblock)?;
-
+    let mut directory = Directory::enter(&options, &*disk)?;
     let mut report = RecoveryReport::default();
-    let files = open_files(&*disk, &layout, &superblock, OpenMode::Write)?;
-    write_back_rescue(&*disk, &layout, &superblock, &files)
+    let files = open_files(&*disk, &directory.layout, &directory.superblock, OpenMode::Write)?;
+    write_back_rescue(&*disk, &directory.layout, &directory.superblock, &files)
         .map_err(io_error("writing back the log's end"))?;
-    let snapshot = load_snapshot(&*disk, &layout, &superblock, &mut report)?;
-    let mut log_end = u64::MAX;
-    let outcome = loop {
-        let outcome = Attempt {
-            options: &options,
-            disk: &disk,
-            layout: &layout,
-            superblock: &superblock,
-            snapshot: &snapshot,
-            log_end,
-        }
-        .run(files.clone())?;
-        // An index that covers more than the log has is loaded again without what is not there.
-        if outcome.end.end < outcome.covered.queues.max(outcome.covered.keys) && log_end == u64::MAX {
-            log_end = outcome.end.end;
-            continue;
-        }
-        break outcome;
-    };
-    let Outcome {
-        mut scan,
-        queues,
-        keys,
-        catalog,
-        state,
-        last_group,
-        store_ms,
-        sealed,
-        end: log_end,
-        clean,
-        ..
-    } = outcome;
-    let end = log_end.end;
-    report.rows.extend(if is_new { vec![RecoveryRow::New] } else { outcome.rows });
+    let snapshot = load_snapshot(&*disk, &directory.layout, &directory.superblock, &mut report)?;
+    let mut outcome = recover(&options, &disk, &directory, &snapshot, files)?;
+    report.rows = if directory.is_new { vec![RecoveryRow::New] } else { std::mem::take(&mut outcome.rows) };
     report.scanned_records = outcome.scanned;
-    report.damage = outcome.damage;
-    report.notes.extend(outcome.notes);
+    report.damage = std::mem::take(&mut outcome.damage);
+    report.notes.append(&mut outcome.notes);
 
-    let read_only = !report.damage.is_empty();
-    let mut health = Health::Serving;
-    let mut superblock_file = None;
-    if read_only {
-        health = Health::ReadOnly(describe_damage(&report.damage));
+    let end = outcome.end.end;
+    let (settled, files) = if report.damage.is_empty() {
+        let (settled, files) =
+            directory.settle(&options, &*disk, outcome.scan, outcome.end, outcome.clean)?;
+        report.cut_bytes = settled.cut_bytes;
+        (settled, files)
     } else {
-        if !clean && !is_new {
-            report.cut_bytes = cut(&scan, log_end).map_err(io_error("cutting the log's torn end"))?;
-            make_durable(&*disk, &layout, &mut scan, &superblock, end)
-                .map_err(io_error("syncing the log"))?;
-        }
-        remove_unused(&*disk, &layout, &mut scan, end).map_err(io_error("removing unused log files"))?;
-        superblock_file = Some(
-            SuperblockFile::renew(&*disk, &layout.superblock, superblock.clone())
-                .map_err(io_error("writing the superblock"))?,
-        );
-    }
+        let files = known_files(&directory.superblock, outcome.scan, end);
+        (
+            Settled {
+                health: Health::ReadOnly(describe_damage(&report.damage)),
+                superblock: None,
+                cut_bytes: 0,
+            },
+            files,
+        )
+    };
 
-    let piece = files::PREWRITE_STEP_BYTES.min(superblock.file_bytes);
-    let hint = superblock.prewritten;
-    let known = |base: u64| (base + piece).max(hint.max(end).clamp(base, base + superblock.file_bytes));
-    let log_files = LogFiles::new(superblock.file_bytes, scan.into_files(known));
-    if let Some(file) = superblock_file.as_mut() {
-        if log_files.holding(end).is_none() {
-            match make_file(&*disk, &layout, &log_files, end) {
-                Ok(()) => {}
-                Err(PrepareError::Full(error) | PrepareError::Tail(error)) => {
-                    health = Health::DiskFull(format!("no room for the log: {error}"));
-                }
-            }
-        }
-        log_files.refresh_room(end);
-        file.update(|s| {
-            if !clean && !is_new {
-                s.raise_epoch(end);
-            }
-            s.clean = false;
-            s.boot = boot;
-            s.durable = s.durable.max(end);
-            // Files that were made ahead have been made anew: what was known of them no longer holds.
-            s.prewritten = log_files.room_end();
-            s.unflushed_bytes_max = options.unflushed_bytes_max;
-        })
-        .map_err(io_error("writing the superblock"))?;
-        superblock = file.current().clone();
-        rescue::remove(&*disk, &layout.rescue).map_err(io_error("removing the copy of the log's end"))?;
-    }
-
+    let Outcome { queues, keys, catalog, state, last_group, store_ms, sealed, .. } = outcome;
     // The next offsets of queues that have no record left are in the snapshot alone.
     queues.retain_topics(&|topic| catalog.live(topic).is_some());
     for (&queue, &next) in &snapshot.queues {
@@ -150,28 +77,150 @@ pub(crate) fn open(
             queues.set_next(queue, next);
         }
     }
+    let superblock = &directory.superblock;
     let appender =
         Appender::new(superblock.file_bytes, end, last_group, store_ms, state, queues.next_offsets());
-    let house = House::new(&superblock, snapshot.position, sealed, store_ms, &*clock);
+    let house = House::new(superblock, snapshot.position, sealed, store_ms, &*clock);
+    tell(&report, end);
     let shard = Shard::new(Parts {
-        layout,
+        first: superblock.first_position,
+        layout: directory.layout,
+        lock: directory.lock,
+        ids: directory.ids,
+        health: settled.health,
+        superblock: settled.superblock,
+        options,
         disk,
         clock,
-        lock,
-        health,
-        files: log_files,
+        files,
         appender,
         catalog,
         queues,
         keys,
-        superblock: superblock_file,
         house,
-        ids,
-        first: superblock.first_position,
-        options,
     });
-    tell(&report, end);
     Ok((shard, report))
+}
+
+/// A directory under its lock, with its superblock.
+struct Directory {
+    layout: Layout,
+    lock: Box<dyn DirLock>,
+    superblock: Superblock,
+    is_new: bool,
+    boot: u128,
+    ids: Ids,
+}
+
+/// A log that goes on.
+struct Settled {
+    health: Health,
+    superblock: Option<SuperblockFile>,
+    cut_bytes: u64,
+}
+
+impl Directory {
+    /// Takes the lock and reads the superblock, or makes both.
+    fn enter(options: &StoreOptions, disk: &dyn Disk) -> Result<Self, OpenError> {
+        let layout = Layout::new(&options.dir);
+        let lock = take_lock(disk, &layout)?;
+        let mut ids = Ids::new(options.id_seed);
+        let boot = ids.draw();
+        make_directories(disk, &layout).map_err(io_error("making the data directory"))?;
+        let (superblock, is_new) = match superblock::read(disk, &layout.superblock) {
+            Ok(superblock) => (superblock, false),
+            Err(SuperblockError::Missing) => {
+                (make_superblock(options, disk, &layout, ids.draw(), boot)?, true)
+            }
+            Err(error) => return Err(refuse_superblock(error)),
+        };
+        check_options(options, &superblock)?;
+        Ok(Self { layout, lock, superblock, is_new, boot, ids })
+    }
+
+    /// Makes the log's end what it was found to be, durably, and says so in the superblock: after this it may be
+    /// appended to.
+    fn settle(
+        &mut self,
+        options: &StoreOptions,
+        disk: &dyn Disk,
+        mut scan: LogScan,
+        log_end: LogEnd,
+        clean: bool,
+    ) -> Result<(Settled, LogFiles), OpenError> {
+        let layout = &self.layout;
+        let end = log_end.end;
+        let unclean = !clean && !self.is_new;
+        let mut cut_bytes = 0;
+        if unclean {
+            cut_bytes = cut(&scan, log_end).map_err(io_error("cutting the log's torn end"))?;
+            make_durable(disk, layout, &scan, &self.superblock, end).map_err(io_error("syncing the log"))?;
+        }
+        remove_unused(disk, layout, &mut scan, end).map_err(io_error("removing unused log files"))?;
+        let mut file = SuperblockFile::renew(disk, &layout.superblock, self.superblock.clone(), self.is_new)
+            .map_err(io_error("writing the superblock"))?;
+
+        let log_files = known_files(&self.superblock, scan, end);
+        let mut health = Health::Serving;
+        if log_files.holding(end).is_none()
+            && let Err(PrepareError::Full(error) | PrepareError::Tail(error)) =
+                make_file(disk, layout, &log_files, end)
+        {
+            health = Health::DiskFull(format!("no room for the log: {error}"));
+        }
+        log_files.refresh_room(end);
+        if !self.is_new {
+            file.update(|s| {
+                if unclean {
+                    s.raise_epoch(end);
+                }
+                s.clean = false;
+                s.boot = self.boot;
+                s.durable = s.durable.max(end);
+                // Files that were made ahead have been made anew: what was known of them no longer holds.
+                s.prewritten = log_files.room_end();
+                s.unflushed_bytes_max = options.unflushed_bytes_max;
+            })
+            .map_err(io_error("writing the superblock"))?;
+            rescue::remove(disk, &layout.rescue).map_err(io_error("removing the copy of the log's end"))?;
+        }
+        self.superblock = file.current().clone();
+        Ok((Settled { health, superblock: Some(file), cut_bytes }, log_files))
+    }
+}
+
+/// Finds the log's end and rebuilds what is not covered.
+fn recover(
+    options: &StoreOptions,
+    disk: &Arc<dyn Disk>,
+    directory: &Directory,
+    snapshot: &Snapshot,
+    files: BTreeMap<u64, Arc<dyn File>>,
+) -> Result<Outcome, OpenError> {
+    let attempt = |log_end| Attempt {
+        options,
+        disk,
+        layout: &directory.layout,
+        superblock: &directory.superblock,
+        snapshot,
+        log_end,
+    };
+    let outcome = attempt(u64::MAX).run(files.clone())?;
+    let end = outcome.end.end;
+    if end >= outcome.covered.queues.max(outcome.covered.keys) {
+        return Ok(outcome);
+    }
+    // An index that covers more than the log has is loaded again without what is not there.
+    drop(outcome);
+    attempt(end).run(files)
+}
+
+/// The log's files, with as much pre-written as is known of each.
+fn known_files(superblock: &Superblock, scan: LogScan, end: u64) -> LogFiles {
+    let file_bytes = superblock.file_bytes;
+    let piece = files::PREWRITE_STEP_BYTES.min(file_bytes);
+    let known = |base: u64| (base + piece).max(superblock.prewritten.max(end).clamp(base, base + file_bytes));
+    LogFiles::new(file_bytes, scan.into_files(known))
 }
 
 fn tell(report: &RecoveryReport, end: u64) {
@@ -196,7 +245,16 @@ pub(crate) fn take_lock(disk: &dyn Disk, layout: &Layout) -> Result<Box<dyn brai
 fn make_directories(disk: &dyn Disk, layout: &Layout) -> io::Result<()> {
     disk.create_dir_all(&layout.commitlog)?;
     disk.create_dir_all(&layout.braid)?;
-    sync_dir(disk, &layout.dir)?;
+    if let Err(error) = sync_dir(disk, &layout.dir) {
+        // Names whose sync failed may never reach the device. While nothing lies in them, the next start can make them
+        // anew; what cannot be removed now is no worse than before.
+        let is_empty = |dir| disk.list(dir).is_ok_and(|names| names.is_empty());
+        if is_empty(&layout.commitlog) && is_empty(&layout.braid) {
+            let _ = disk.remove_dir_all(&layout.commitlog);
+            let _ = disk.remove_dir_all(&layout.braid);
+        }
+        return Err(error);
+    }
     match layout.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         // Whoever cannot read the parent has not made the data directory in it.
         Some(parent) => match sync_dir(disk, parent) {
@@ -462,7 +520,7 @@ fn cut(scan: &LogScan, LogEnd { end, nonzero_end }: LogEnd) -> io::Result<u64> {
 fn make_durable(
     disk: &dyn Disk,
     layout: &Layout,
-    scan: &mut LogScan,
+    scan: &LogScan,
     superblock: &Superblock,
     end: u64,
 ) -> io::Result<()> {

@@ -213,9 +213,12 @@ pub(crate) struct SuperblockFile {
 
 impl SuperblockFile {
     /// Opens the file for writing; `current` is what [`read`] gave. The file is made anew: the name or the slot that
-    /// was read may be in the cache alone, after a sync that failed, and must not be what the next write relies on.
-    pub(crate) fn renew(disk: &dyn Disk, path: &Path, current: Superblock) -> io::Result<Self> {
-        replace_file(disk, path, &new_file(&current))?;
+    /// was read may be in the cache alone, after a sync that failed, and must not be what the next
+    /// write relies on. One that `is_new` was made just now.
+    pub(crate) fn renew(disk: &dyn Disk, path: &Path, current: Superblock, is_new: bool) -> io::Result<Self> {
+        if !is_new {
+            replace_file(disk, path, &new_file(&current))?;
+        }
         Ok(Self { file: disk.open(path, OpenMode::Write)?, current })
     }
 

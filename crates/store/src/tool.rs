@@ -389,7 +389,7 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
     sync_dir(&*disk, &stopped.layout.braid).map_err(write("the indexes"))?;
     rescue::remove(&*disk, &stopped.layout.rescue).map_err(write("the copy of the log's end"))?;
     let mut superblock =
-        SuperblockFile::renew(&*disk, &stopped.layout.superblock, stopped.superblock.clone())
+        SuperblockFile::renew(&*disk, &stopped.layout.superblock, stopped.superblock.clone(), false)
             .map_err(write("the superblock"))?;
     superblock
         .repair(|s| {
