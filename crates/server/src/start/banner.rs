@@ -37,6 +37,9 @@ pub struct Banner {
     files: OpenFiles,
     #[serde(skip)]
     flush_origin: String,
+    /// How this binary was called, so that the lines to copy work from the same directory.
+    #[serde(skip)]
+    program: String,
 }
 
 impl Banner {
@@ -77,6 +80,10 @@ impl Banner {
             addresses,
             files,
             flush_origin,
+            program: std::env::args()
+                .next()
+                .filter(|name| is_plain(name))
+                .unwrap_or_else(|| "braidmq".to_owned()),
         }
     }
 
@@ -116,11 +123,14 @@ impl Banner {
         let facts: String = facts(&pairs).lines().map(|line| format!("  {line}\n")).collect();
         format!(
             "BraidMQ {} is ready after {} ms (pid {})\n\n{facts}\nA first message:\n\n  \
-             braidmq produce Hello --message \"hello, world\"{server}\n  \
-             braidmq consume Hello --from start{server}\n\nJava, with org.apache.rocketmq:rocketmq-client:\n\n  \
+             {program} produce Hello --message \"hello, world\"{server}\n  \
+             {program} consume Hello --from start{server}\n\nJava, with org.apache.rocketmq:rocketmq-client:\n\n  \
              var producer = new DefaultMQProducer(\"hello\");\n  producer.setNamesrvAddr(\"{namesrv}\");\n  producer.start();\n  \
              producer.send(new Message(\"Hello\", \"hello, world\".getBytes()));\n",
-            self.version, self.started_in_ms, self.pid
+            self.version,
+            self.started_in_ms,
+            self.pid,
+            program = self.program
         )
     }
 
@@ -133,6 +143,12 @@ impl Banner {
             format!("{}, raised from {}", number(self.files.is), number(self.files.was))
         }
     }
+}
+
+/// Whether a shell takes a word as it is.
+fn is_plain(word: &str) -> bool {
+    !word.is_empty()
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+'))
 }
 
 /// An address that a client on this machine can type.
@@ -181,4 +197,77 @@ fn recovery(report: &RecoveryReport) -> Vec<String> {
     }
     sentences.extend(report.notes.iter().cloned());
     sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_says_where_how_safe_and_what_to_type() {
+        let address = |text: &str| text.parse().expect("an address");
+        let addresses = Addresses {
+            nameserver: Some(address("0.0.0.0:9877")),
+            main: address("0.0.0.0:10911"),
+            fast: Some(address("0.0.0.0:10909")),
+        };
+        let banner = Banner {
+            version: "1.2.3",
+            pid: 7,
+            started_in_ms: 12,
+            listeners: Listeners::of(&addresses),
+            advertised: "mq.example.org:10911".to_owned(),
+            data: "/var/lib/braidmq".into(),
+            flush: "async",
+            safety: "acknowledged when the operating system has it",
+            recovery: vec!["a new directory".to_owned()],
+            read_only: false,
+            open_files: Some(4096),
+            addresses,
+            files: OpenFiles { was: Some(1024), is: Some(4096) },
+            flush_origin: ", as broker.conf:3 says".to_owned(),
+            program: "target/release/braidmq".to_owned(),
+        };
+        let expected = "BraidMQ 1.2.3 is ready after 12 ms (pid 7)\n\n  \
+            name server  0.0.0.0:9877  point RocketMQ clients here\n  \
+            broker       0.0.0.0:10911  clients are told mq.example.org:10911\n  \
+            fast port    0.0.0.0:10909  for old clients with a VIP channel\n  \
+            data         /var/lib/braidmq\n  \
+            safety       async: acknowledged when the operating system has it, as broker.conf:3 says\n  \
+            recovery     a new directory\n  \
+            open files   4096, raised from 1024\n\n\
+            A first message:\n\n  \
+            target/release/braidmq produce Hello --message \"hello, world\" --server 127.0.0.1:9877\n  \
+            target/release/braidmq consume Hello --from start --server 127.0.0.1:9877\n\n\
+            Java, with org.apache.rocketmq:rocketmq-client:\n\n  \
+            var producer = new DefaultMQProducer(\"hello\");\n  producer.setNamesrvAddr(\"127.0.0.1:9877\");\n  \
+            producer.start();\n  producer.send(new Message(\"Hello\", \"hello, world\".getBytes()));\n";
+        assert_eq!(banner.text(), expected);
+        let damaged = Banner { read_only: true, ..banner }.text();
+        assert!(damaged.contains("READ ONLY"), "{damaged}");
+    }
+
+    #[test]
+    fn every_row_of_the_recovery_table_has_a_sentence() {
+        let report = RecoveryReport {
+            rows: vec![RecoveryRow::TornTail, RecoveryRow::DamageBelowWatermark],
+            cut_bytes: 77,
+            damage: vec![braid_store::Damage {
+                from: braid_store::Position(10),
+                to: braid_store::Position(20),
+                reason: "wrong checksum".to_owned(),
+                lost: vec![("T".to_owned(), 2, 5, 3)],
+            }],
+            notes: vec!["a note".to_owned()],
+            ..RecoveryReport::default()
+        };
+        let expected = [
+            "the last write was torn; 77 bytes were cut",
+            "DAMAGE: records that were on the disk are not readable",
+            "positions 10 to 20: wrong checksum",
+            "lost: 3 messages of T, queue 2, from offset 5",
+            "a note",
+        ];
+        assert_eq!(recovery(&report), expected);
+    }
 }
