@@ -57,7 +57,7 @@ pub(super) struct Writer {
     warned: bool,
     /// A sync failed: what it should have made durable may be lost, so nothing may build on it.
     failed: Option<String>,
-    /// The newest durable checkpoint, and the first file that it needs.
+    /// The newest durable checkpoint (or the one that was loaded), and the first file that it needs.
     pub(super) checkpoint: Option<(u64, u64)>,
 }
 
@@ -99,8 +99,9 @@ impl Journal {
                 pending: VecDeque::new(),
                 pending_bytes: 0,
                 pinned: Vec::new(),
-                unsynced: BTreeSet::new(),
-                new_names: false,
+                // Nobody knows what the process before has synced.
+                unsynced: files.keys().copied().collect(),
+                new_names: !files.is_empty(),
                 warned: false,
                 failed: None,
                 checkpoint: loaded.checkpoint,
@@ -359,6 +360,12 @@ impl Writer {
     pub(super) fn first_needed(&self) -> u32 {
         let live = self.files.iter().find(|(_, count)| count.live > 0).map(|(file, _)| *file);
         live.or_else(|| self.files.last_key_value().map(|(file, _)| *file)).unwrap_or(0)
+    }
+
+    /// True when a checkpoint of the same position would say the same, and is durable.
+    pub(super) fn is_settled(&self, covered: u64) -> bool {
+        let is_covered = self.checkpoint.is_some_and(|(newest, _)| newest == covered);
+        is_covered && !self.has_unneeded() && self.unsynced.is_empty()
     }
 
     /// True when files can go that the newest checkpoint still names.

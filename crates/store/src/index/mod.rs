@@ -198,13 +198,15 @@ impl QueueIndex {
             queue.min = entry.first_offset;
         }
         queue.next = entry.next_offset();
-        queue.touched = true;
         if !queue.listed {
             queue.listed = true;
             dirty.push(key);
         }
-        if !queue.in_ring {
-            queue.in_ring = true;
+        if queue.in_ring {
+            queue.touched = true;
+        } else {
+            // One entry is no use yet: queues that get no second one soon go first.
+            (queue.in_ring, queue.touched) = (true, false);
             lock(&self.ring).push_back(key);
         }
         if after != before {

@@ -256,26 +256,23 @@ fn settle(
         last.set_len(found.end)?;
         last.sync_data()?;
     }
-    let needed = |file: u32| (found.first_file..=u64::from(found.file)).contains(&u64::from(file));
-    let unneeded: Vec<u32> = names.iter().copied().filter(|file| !needed(*file)).collect();
-    remove(disk, dir, &unneeded)?;
-    handles.retain(|file, _| needed(*file));
+    // What the checkpoint does not need stays until the next one, which will be durable: this one may be known only
+    // because a process ended and not the machine.
+    let in_chain = |file: &u32| (chain.first_file..=found.file).contains(file);
+    let others: Vec<u32> = names.iter().copied().filter(|file| !in_chain(file)).collect();
+    remove(disk, dir, &others)?;
+    handles.retain(|file, _| in_chain(file));
     let mut files = BTreeMap::new();
     for (file, handle) in handles {
         let bytes = handle.len()?;
         files.insert(file, (handle, FileCount { bytes, live: 0 }));
     }
     for extent in chain.queues.values().flatten() {
-        // A file below the first one needed holds nothing live, so each extent's file is there.
-        if let Some((_, count)) = files.get_mut(&extent.place().0) {
-            count.live += extent.block_bytes() as u64;
-        }
+        let (_, count) = files.get_mut(&extent.place().0).expect("the chain was read from these files");
+        count.live += extent.block_bytes() as u64;
     }
-    let mut queues = chain.queues;
-    queues.values_mut().for_each(|extents| extents.retain(|extent| files.contains_key(&extent.place().0)));
-    queues.retain(|_, extents| !extents.is_empty());
     Ok(Loaded {
-        queues,
+        queues: chain.queues,
         files,
         next_file: found.file.saturating_add(1),
         previous_crc: found.crc,

@@ -145,10 +145,13 @@ impl QueueIndex {
     /// The disk's; the index still answers from memory, and covers what it covered before.
     pub(crate) fn checkpoint(&self, covered: u64) -> io::Result<()> {
         let _alone = lock(&self.upkeep);
-        let newest = self.journal.writer().checkpoint.map(|(covered, _)| covered);
-        assert!(newest.is_none_or(|newest| newest <= covered), "covered {newest:?} already, now {covered}");
-        if newest == Some(covered) && !self.journal.writer().has_unneeded() {
-            return Ok(());
+        {
+            let writer = self.journal.writer();
+            let newest = writer.checkpoint.map_or(0, |(newest, _)| newest);
+            assert!(newest <= covered, "covered {newest} already, now {covered}");
+            if writer.is_settled(covered) {
+                return Ok(());
+            }
         }
         self.append_dirty(covered);
         if let Err(error) = self.compact() {

@@ -64,6 +64,8 @@ pub(super) struct Log {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) flushed: u64,
+    /// What the newest checkpoint that succeeded covers.
+    pub(super) durable: u64,
     /// Positions between records.
     pub(super) boundaries: Vec<u64>,
     dead: BTreeSet<TopicNumber>,
