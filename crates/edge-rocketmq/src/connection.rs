@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use braid_wire_rocketmq::command::Command;
-use braid_wire_rocketmq::frame::{self, FRAME_BYTES_MAX, FrameError, Limits};
+use braid_wire_rocketmq::frame::{self, FRAME_BYTES_MAX, Frame, FrameError, Limits};
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -26,7 +26,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
 
 use crate::listen::Role;
-use crate::options::{CALLS_MAX, OUT_BYTES_ALL_MAX, OUT_BYTES_MAX, PARTIAL_BYTES_ALL_MAX};
+use crate::options::{CALLS_MAX, HELD_MS_MAX, OUT_BYTES_ALL_MAX, OUT_BYTES_MAX, PARTIAL_BYTES_ALL_MAX};
 use crate::outbox::Outbox;
 use crate::reactor::Reactor;
 
@@ -62,6 +62,10 @@ pub(crate) struct Connection {
     partial: RefCell<BytesMut>,
     /// What `partial` counts for in the reactor's sum.
     counted: Cell<usize>,
+    /// A request that the log could not take yet; nothing is read until it did.
+    held: RefCell<Option<Frame>>,
+    /// Since when the held request waits.
+    held_since_ms: Cell<Option<u64>>,
     /// Wakes the connection's task: something waits for the socket, or the connection was closed.
     kick: Notify,
     closed: Cell<bool>,
@@ -92,6 +96,8 @@ impl Connection {
             out: RefCell::default(),
             partial: RefCell::default(),
             counted: Cell::new(0),
+            held: RefCell::default(),
+            held_since_ms: Cell::new(None),
             kick: Notify::new(),
             closed: Cell::new(false),
             dirty: Cell::new(false),
@@ -123,10 +129,36 @@ impl Connection {
         }
     }
 
-    /// A connection whose answers are not taken is not asked for more.
+    /// A connection whose answers are not taken, or whose last request waits for the log, is not asked for more.
     fn may_read(&self, reactor: &Reactor) -> bool {
         let waiting = self.out.borrow().len();
-        waiting < OUT_BYTES_MAX && (waiting == 0 || reactor.out_bytes.get() < OUT_BYTES_ALL_MAX)
+        self.held.borrow().is_none()
+            && waiting < OUT_BYTES_MAX
+            && (waiting == 0 || reactor.out_bytes.get() < OUT_BYTES_ALL_MAX)
+    }
+
+    /// Keeps a request that the log could not take; false when it has waited long enough.
+    pub(crate) fn hold(&self, frame: &Frame, now_ms: u64) -> bool {
+        let since_ms = self.held_since_ms.get().unwrap_or(now_ms);
+        if now_ms.saturating_sub(since_ms) >= HELD_MS_MAX {
+            return false;
+        }
+        self.held_since_ms.set(Some(since_ms));
+        self.held.replace(Some(frame.clone()));
+        true
+    }
+
+    /// Tries the held request again, and goes on reading when it is through.
+    pub(crate) fn retry_held(self: &Rc<Self>, reactor: &Rc<Reactor>) {
+        let Some(frame) = self.held.take() else { return };
+        if self.closed.get() {
+            return;
+        }
+        reactor.handle(self, &frame);
+        if self.held.borrow().is_none() {
+            self.held_since_ms.set(None);
+            self.kick.notify_one();
+        }
     }
 
     /// Reads once, into the reactor's buffer if no frame is unfinished; gives the bytes read.
@@ -282,6 +314,7 @@ impl Connection {
         reactor.out_bytes.set(reactor.out_bytes.get() - self.out.borrow().len());
         self.count_partial(reactor, 0);
         self.partial.take();
+        self.held.take();
         self.calls.take();
     }
 

@@ -117,7 +117,10 @@ pub(crate) fn handle(
     }
     let head = command.head();
     let call = Call { reactor, connection, command: &command };
-    reactor.settle(connection, head, outcome(&call));
+    match outcome(&call) {
+        Outcome::Now(reply) if reply.busy && reactor.hold(connection, frame) => {}
+        outcome => reactor.settle(connection, head, outcome),
+    }
     Ok(())
 }
 

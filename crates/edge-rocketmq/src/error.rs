@@ -33,7 +33,8 @@ pub(crate) fn code(error: &Error) -> i32 {
 
 impl From<Error> for Reply {
     fn from(error: Error) -> Self {
-        Reply::error(code(&error), error.to_string())
+        let busy = matches!(error, Error::Busy(_));
+        Reply { busy, ..Reply::error(code(&error), error.to_string()) }
     }
 }
 

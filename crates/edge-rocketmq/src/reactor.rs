@@ -49,6 +49,8 @@ const SWEEP_MS: u64 = 1_000;
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long clients are told to go away, when they are still connected and nothing else is left to do.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// Between two tries of requests that the log could not take, when it makes no progress.
+const HELD_STEP: Duration = Duration::from_millis(20);
 /// How often the end of the work is looked for while stopping.
 const DRAIN_STEP: Duration = Duration::from_millis(2);
 
@@ -148,6 +150,10 @@ pub(crate) struct Reactor {
     connections_made: Cell<u64>,
     promises: RefCell<PromiseLines<Ticket, Answer>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
+    /// Connections with a request that the log could not take yet.
+    held: RefCell<Vec<Rc<Connection>>>,
+    /// A task looks after them.
+    retrying: Cell<bool>,
     turn_end: Notify,
     appended: Cell<bool>,
     cold_jobs: Cell<usize>,
@@ -175,6 +181,8 @@ pub(crate) fn run(
         connections_made: Cell::new(0),
         promises,
         dirty: RefCell::default(),
+        held: RefCell::default(),
+        retrying: Cell::new(false),
         turn_end: Notify::new(),
         appended: Cell::new(false),
         cold_jobs: Cell::new(0),
@@ -220,6 +228,34 @@ impl Reactor {
             }
             Err(_) => panicked(connection),
         }
+    }
+
+    /// Puts off a request that the log could not take now; false when it has waited long enough and is to be refused.
+    pub(crate) fn hold(self: &Rc<Self>, connection: &Rc<Connection>, frame: &Frame) -> bool {
+        if !connection.hold(frame, self.now_ms()) {
+            return false;
+        }
+        self.held.borrow_mut().push(Rc::clone(connection));
+        self.handle_of_this().interested.store(true, Ordering::Relaxed);
+        if !self.retrying.replace(true) {
+            // The log's progress tries again; this does when there is none, so that patience ends.
+            let reactor = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                while !reactor.held.borrow().is_empty() {
+                    sleep(HELD_STEP).await;
+                    reactor.retry_held();
+                    reactor.flush_dirty();
+                }
+                reactor.retrying.set(false);
+            });
+        }
+        true
+    }
+
+    /// Tries all requests again that the log could not take.
+    fn retry_held(self: &Rc<Self>) {
+        let held = self.held.take();
+        held.iter().for_each(|connection| connection.retry_held(self));
     }
 
     /// Does with a handler's outcome what it says.
@@ -312,7 +348,8 @@ impl Reactor {
             }
         }
         if self.promises.borrow().is_empty() {
-            self.handle_of_this().interested.store(false, Ordering::Relaxed);
+            let waits = !self.held.borrow().is_empty();
+            self.handle_of_this().interested.store(waits, Ordering::Relaxed);
         } else if let Health::Failed(reason) = store.health() {
             let text = format!("the log is closed for writing: {reason}");
             let abandoned = self.promises.borrow_mut().abandon();
@@ -422,6 +459,7 @@ impl Reactor {
         loop {
             self.handle_of_this().progress.notified().await;
             self.redeem();
+            self.retry_held();
             for (pull, wake) in self.handle_of_this().take_woken() {
                 self.parking.woken(&self, pull, wake);
             }
@@ -509,6 +547,7 @@ impl Reactor {
         let farewell = until.min(Instant::now() + FAREWELL);
         while Instant::now() < until {
             let busy = !self.promises.borrow().is_empty()
+                || !self.held.borrow().is_empty()
                 || self.out_bytes.get() > 0
                 || self.cold_jobs.get() > 0
                 || (Instant::now() < farewell && !self.connections.borrow().is_empty());

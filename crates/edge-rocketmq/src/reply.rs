@@ -16,6 +16,8 @@ pub(crate) struct Reply {
     pub(crate) remark: Option<Cow<'static, str>>,
     pub(crate) fields: ExtFields,
     pub(crate) body: Bytes,
+    /// The log could not take the request now; it may be tried again, since nothing of it was done.
+    pub(crate) busy: bool,
 }
 
 impl Reply {

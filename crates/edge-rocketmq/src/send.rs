@@ -78,6 +78,9 @@ pub(crate) fn handle(
     };
     drop(text);
     if let Err(refusal) = stored {
+        if refusal.busy && reactor.hold(connection, frame) {
+            return Ok(());
+        }
         let refusal = marked(&reactor.shared, refusal);
         reactor.answer(&Ticket { connection: Rc::clone(connection), head }, &refusal);
     }

@@ -283,6 +283,7 @@ pub(crate) fn running(call: &Call<'_>) -> Result<Outcome, Reply> {
                 remark: answer.remark.map(Into::into),
                 fields: answer.ext_fields,
                 body: answer.body,
+                ..Reply::default()
             }
             .into()),
             Ok(Err(_)) | Err(_) => Err(Reply::error(response::CONSUME_MSG_TIMEOUT, late)),
