@@ -35,16 +35,9 @@ impl Signals {
             if told.send(name).is_err() {
                 return;
             }
-            // Before the broker serves there is nothing to end in order, and a second signal means now.
-            let second = async {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = int.recv() => {}
-                }
-            };
             runtime.block_on(async {
                 tokio::select! {
-                    () = second => exit("a second signal came"),
+                    () = second() => exit("a second signal came"),
                     () = too_late(begun) => exit("it took too long to end"),
                 }
             });
@@ -69,6 +62,23 @@ fn next(runtime: &Runtime, term: &mut Signal, int: &mut Signal) -> &'static str 
             _ = int.recv() => "SIGINT",
         }
     })
+}
+
+/// Signals that come so soon after the first are the same wish: `timeout` and others signal a process and then its group.
+const SAME_WISH: Duration = Duration::from_millis(500);
+
+/// Returns when a second signal came.
+async fn second() {
+    tokio::time::sleep(SAME_WISH).await;
+    // Fresh receivers have not seen what came meanwhile. Both could be made before, so they can be made now.
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
 }
 
 /// Returns when the end has begun and its time is over.

@@ -64,6 +64,16 @@ fn a_signal_ends_in_order_and_a_kill_loses_nothing() {
     }
 }
 
+/// `timeout` signals the broker, and then its whole process group: that is one wish, and no reason to end without order.
+#[test]
+fn a_doubled_signal_still_ends_in_order() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut broker = Broker::start_in(dir.path(), &[]);
+    broker.signal(Signal::TERM);
+    assert!(broker.end(Signal::TERM).success());
+    assert_eq!(Broker::start_in(dir.path(), &[]).banner["recovery"][0], "stopped cleanly last time");
+}
+
 #[test]
 fn a_taken_port_refuses_the_start_and_a_second_start_finds_the_directory_whole() {
     let dir = tempfile::tempdir().expect("a temporary directory");

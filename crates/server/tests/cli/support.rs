@@ -155,10 +155,15 @@ impl Broker {
         command
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        // Until it is waited for, the process is there to be signalled.
+        kill_process(Pid::from_child(&self.child), signal).expect("it is there");
+    }
+
     /// Sends a signal and waits for the end.
     pub fn end(&mut self, signal: Signal) -> ExitStatus {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("it lives");
+        self.signal(signal);
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).expect("readable");
         assert_eq!(rest, "", "nothing but the banner is printed");
