@@ -16,6 +16,18 @@ use crate::health::lock;
 
 /// Bytes of zeros that one step of pre-writing writes and syncs.
 pub(crate) const PREWRITE_STEP_BYTES: u64 = 1 << 20;
+/// Bytes of zeros that one step writes when appends wait for it.
+const URGENT_STEP_BYTES: u64 = 4 << 20;
+
+/// How a step of pre-writing is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Ahead of need: zeros are synced, so that later flushes find their blocks made.
+    Ahead,
+    /// Writers are about to wait: zeros are written and not synced. That claims the room, so that no record meets a full
+    /// disk; a flush of so many bytes pays for its blocks easily, and most of the zeros never reach the device.
+    Urgent,
+}
 
 /// Paths below the data directory.
 #[derive(Debug, Clone)]
@@ -81,14 +93,24 @@ pub(crate) struct LogFile {
     /// First position.
     pub(crate) base: u64,
     pub(crate) file: Arc<dyn File>,
-    /// Position up to which zeros were written and synced, or records were.
+    /// Position up to which zeros were written, or records were.
     prewritten: AtomicU64,
+    /// Position up to which they were synced.
+    zeroed: AtomicU64,
 }
 
 impl LogFile {
     pub(crate) fn new(base: u64, file: Arc<dyn File>, prewritten: u64) -> Self {
         assert!(prewritten >= base, "a file begins at its base");
-        Self { base, file, prewritten: AtomicU64::new(prewritten) }
+        Self { base, file, prewritten: AtomicU64::new(prewritten), zeroed: AtomicU64::new(prewritten) }
+    }
+
+    /// Makes all that was written to the file durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let prewritten = self.prewritten();
+        self.file.sync_data()?;
+        self.zeroed.fetch_max(prewritten, Ordering::AcqRel);
+        Ok(())
     }
 
     pub(crate) fn prewritten(&self) -> u64 {
@@ -153,18 +175,27 @@ impl LogFiles {
         self.room_end.load(Ordering::Acquire)
     }
 
-    /// Recomputes the room behind `tail`.
-    pub(crate) fn refresh_room(&self, tail: u64) {
+    /// End of the part of the room whose zeros are durable.
+    pub(crate) fn zeroed_end(&self, tail: u64) -> u64 {
+        self.contiguous_end(tail, |file| file.zeroed.load(Ordering::Acquire))
+    }
+
+    fn contiguous_end(&self, tail: u64, end_of: impl Fn(&LogFile) -> u64) -> u64 {
         let files = self.read();
         let mut end = tail;
         for (&base, file) in files.range(self.base_of(tail)..) {
             if end < base {
                 break;
             }
-            end = end.max(file.prewritten());
+            end = end.max(end_of(file));
         }
+        end
+    }
+
+    /// Recomputes the room behind `tail`.
+    pub(crate) fn refresh_room(&self, tail: u64) {
         // Never lower: a concurrent call with an older view must not take room back.
-        self.room_end.fetch_max(end, Ordering::AcqRel);
+        self.room_end.fetch_max(self.contiguous_end(tail, LogFile::prewritten), Ordering::AcqRel);
     }
 
     /// One step of pre-writing behind `tail`: a piece of zeros, or the next file. False when `wanted` is there already.
@@ -177,6 +208,7 @@ impl LogFiles {
         layout: &Layout,
         tail: u64,
         wanted: u64,
+        pace: Pace,
     ) -> Result<bool, PrepareError> {
         let _alone = lock(&self.making_room);
         self.refresh_room(tail);
@@ -190,7 +222,7 @@ impl LogFiles {
             files.get(&self.base_of(room_end)).cloned()
         };
         match unfinished {
-            Some(file) => self.prewrite_piece(&file, room_end, tail)?,
+            Some(file) => self.prewrite_piece(&file, room_end, tail, pace)?,
             None => {
                 let file = create(disk, layout, self.base_of(room_end), self.file_bytes)?;
                 self.insert(file);
@@ -200,15 +232,19 @@ impl LogFiles {
         Ok(true)
     }
 
-    fn prewrite_piece(&self, file: &LogFile, from: u64, tail: u64) -> Result<(), PrepareError> {
+    fn prewrite_piece(&self, file: &LogFile, from: u64, tail: u64, pace: Pace) -> Result<(), PrepareError> {
         let end = file.base + self.file_bytes;
-        let to = end.min(from - from % PREWRITE_STEP_BYTES + PREWRITE_STEP_BYTES);
+        let step = if pace == Pace::Urgent { URGENT_STEP_BYTES } else { PREWRITE_STEP_BYTES };
+        let to = end.min(from - from % step + step);
         assert!(from >= tail && from < to && to <= end, "zeros are written behind the records only");
-        let zeros = vec![0; (to - from) as usize];
-        file.file.write_all_at(&zeros, from - file.base).map_err(PrepareError::Full)?;
-        // The file may hold records that are not synced yet: an error here may be theirs, and is told only once.
-        file.file.sync_data().map_err(PrepareError::Tail)?;
+        file.file
+            .write_all_at(&vec![0; (to - from) as usize], from - file.base)
+            .map_err(PrepareError::Full)?;
         file.prewritten.fetch_max(to, Ordering::AcqRel);
+        if pace == Pace::Ahead {
+            // The file may hold records that are not synced yet: an error here may be theirs, and is told only once.
+            file.sync().map_err(PrepareError::Tail)?;
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use braid_io::{Clock, disk::replace_file};
 
+use crate::files::Pace;
 use crate::health::lock;
 use crate::retention::Retention;
 use crate::shard::Shard;
@@ -115,12 +116,16 @@ impl Shard {
 
     /// One step of making room ahead of the tail. `pressed` says that the disk is too full for writers.
     fn make_room_ahead(&self, pressed: bool) -> u64 {
-        let wanted = self.watermarks.appended().0 + self.options.prewrite_bytes;
-        match self.prepare_step(wanted) {
+        let appended = self.watermarks.appended().0;
+        // One file ahead is enough, however small the files are.
+        let next_file_end = self.files.base_of(appended) + 2 * self.options.file_bytes;
+        let wanted = (appended + self.options.prewrite_bytes).min(next_file_end);
+        let scarce = (wanted - appended) / 8;
+        let pace = if self.room_left() < scarce { Pace::Urgent } else { Pace::Ahead };
+        match self.prepare_step(wanted, pace) {
             Prepared::Full(reason) => {
-                let left = self.files.room_end().saturating_sub(self.watermarks.appended().0);
                 // Writers go on as long as what was made ahead lasts.
-                if left < self.options.prewrite_bytes.min(PRESSED_BYTES) / 2 {
+                if self.room_left() < scarce.min(PRESSED_BYTES) {
                     self.disk_full(reason);
                 }
                 RETRY_MS
@@ -131,7 +136,11 @@ impl Shard {
                     tracing::info!("space is free again; writers go on");
                     self.notify();
                 }
-                if prepared == Prepared::More { PREWRITE_PAUSE_MS } else { IDLE_MS }
+                match (prepared, pace) {
+                    (Prepared::More, Pace::Urgent) => 0,
+                    (Prepared::More, Pace::Ahead) => PREWRITE_PAUSE_MS,
+                    _ => IDLE_MS,
+                }
             }
         }
     }
@@ -219,7 +228,7 @@ impl Shard {
         }
         let mut superblock = lock(&self.superblock);
         if let Some(superblock) = superblock.as_mut() {
-            let prewritten = self.files.room_end();
+            let prewritten = self.files.zeroed_end(end);
             superblock.update(|s| {
                 s.durable = end;
                 s.prewritten = s.prewritten.max(prewritten);
@@ -231,6 +240,6 @@ impl Shard {
     }
 }
 
-/// Of the room ahead, so many bytes (or half of what is wanted ahead, if less) are used up before a disk that gives no
-/// more counts as full.
-const PRESSED_BYTES: u64 = 2 << 20;
+/// When so few bytes of room are left (or an eighth of what is wanted ahead, if less), a disk that gives no more counts
+/// as full.
+const PRESSED_BYTES: u64 = 1 << 20;

@@ -178,7 +178,7 @@ impl Directory {
                 s.boot = self.boot;
                 s.durable = s.durable.max(end);
                 // Files that were made ahead have been made anew: what was known of them no longer holds.
-                s.prewritten = log_files.room_end();
+                s.prewritten = log_files.zeroed_end(end);
                 s.unflushed_bytes_max = options.unflushed_bytes_max;
             })
             .map_err(io_error("writing the superblock"))?;

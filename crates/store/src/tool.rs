@@ -347,7 +347,7 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
     let first = stopped.superblock.first_position;
     let mut walk = stopped.walk(options, &queues, &keys, covered);
     walk.check_files(first)?;
-    let LogEnd { end, .. } = walk.run(first)?;
+    let LogEnd { mut end, .. } = walk.run(first)?;
     walk.tell_lost();
     let Walk { mut scan, replay, damage, .. } = walk;
     let mut repair = Repair { end: Position(end), damage, notes: stopped.notes.clone() };
@@ -367,6 +367,8 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
             filled = mender.fill(&mut scan, from, to)?;
         }
     }
+    end = mender.end_group(&mut scan, replay.last_group, end.max(filled))?;
+    repair.end = Position(end);
     let mut known: BTreeMap<QueueKey, u64> = stopped.snapshot.queues.clone();
     for (queue, next) in queues.next_offsets() {
         let entry = known.entry(queue).or_insert(0);
@@ -472,6 +474,33 @@ impl Mender<'_> {
             from += len;
         }
         Ok(to)
+    }
+
+    /// Where the log ends inside a group of records, the rest of the group is lost: a filler record ends it, so that what
+    /// is kept of it is whole for the next start. Gives the log's end.
+    fn end_group(&self, scan: &mut LogScan, last_group: u64, end: u64) -> Result<u64, OpenError> {
+        let reading = || io_error("reading the log");
+        let (mut at, mut goes_on) = (last_group, false);
+        while at < end
+            && let At::Record(size) = scan.at(at).map_err(reading())?
+        {
+            let bytes = scan.bytes(at, size).map_err(reading())?;
+            goes_on = RecordView::parse(bytes).is_ok_and(|view| view.group_goes_on());
+            at += size as u64;
+        }
+        if !goes_on || at != end {
+            return Ok(end);
+        }
+        let filler = self.filler(end, 0)?;
+        let (len, file_end) = (filler.len() as u64, scan.file_end(end));
+        if end < file_end && len + BLANK_HEAD_BYTES as u64 <= file_end - end {
+            write(scan, end, &filler)?;
+            return Ok(end + len);
+        }
+        // No room for it: the file ends where the group began.
+        let file_end = scan.file_end(last_group);
+        self.end_file(scan, last_group, file_end)?;
+        Ok(file_end)
     }
 
     /// A record of a topic that never exists: readers and rebuilds pass it over.

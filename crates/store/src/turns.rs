@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
 use crate::appender::Piece;
-use crate::files::{LogFile, PrepareError};
+use crate::files::{LogFile, Pace, PrepareError};
 use crate::health::lock;
 use crate::options::FlushMode;
 use crate::report::Health;
@@ -60,6 +60,9 @@ impl Shard {
             let before = self.watermarks.written();
             let outcome = self.write_backlog(&mut writer);
             drop(writer);
+            if self.room_left() < self.options.prewrite_bytes / 4 {
+                self.house_signal.raise();
+            }
             if self.watermarks.written() > before {
                 self.notify();
             }
@@ -223,7 +226,7 @@ impl Shard {
         assert!(durable <= self.watermarks.flushed().0, "only what is flushed is durable");
         let mut superblock = lock(&self.superblock);
         let Some(superblock) = superblock.as_mut() else { return Ok(()) };
-        let prewritten = self.files.room_end();
+        let prewritten = self.files.zeroed_end(durable);
         if superblock.current().durable < durable || superblock.current().prewritten < prewritten {
             superblock.update(|s| {
                 s.durable = s.durable.max(durable);
@@ -241,7 +244,7 @@ impl Shard {
             return;
         }
         while self.files.room_end() < wanted {
-            match self.prepare_step(wanted) {
+            match self.prepare_step(wanted, Pace::Urgent) {
                 Prepared::More => {}
                 // Someone was refused for want of this room, so writers have used up what was made ahead.
                 Prepared::Full(reason) => return self.disk_full(reason),
@@ -252,12 +255,12 @@ impl Shard {
     }
 
     /// One step of making room up to `wanted`.
-    pub(crate) fn prepare_step(&self, wanted: u64) -> Prepared {
+    pub(crate) fn prepare_step(&self, wanted: u64, pace: Pace) -> Prepared {
         if self.health.is_closed() {
             return Prepared::Closed;
         }
         let tail = self.watermarks.appended().0;
-        match self.files.prepare_step(&*self.disk, &self.layout, tail, wanted) {
+        match self.files.prepare_step(&*self.disk, &self.layout, tail, wanted, pace) {
             Ok(true) => Prepared::More,
             Ok(false) => Prepared::Enough,
             Err(PrepareError::Full(error)) => Prepared::Full(format!("no room for the log: {error}")),
@@ -266,6 +269,11 @@ impl Shard {
                 Prepared::Closed
             }
         }
+    }
+
+    /// Bytes that can be appended before room must be made.
+    pub(crate) fn room_left(&self) -> u64 {
+        self.files.room_end().saturating_sub(self.watermarks.appended().0)
     }
 
     pub(crate) fn disk_full(&self, reason: String) {
@@ -322,5 +330,5 @@ fn sync_log_file(file: &LogFile) -> io::Result<()> {
     if crate::mutant::is(crate::mutant::Mutant::AckBeforeFlush) {
         return Ok(());
     }
-    file.file.sync_data()
+    file.sync()
 }
