@@ -141,3 +141,37 @@ fn a_broken_disk_ends_sends_and_not_reads() {
     assert_eq!(records(&got.body), [(0, "kept".to_owned())]);
     server.end();
 }
+
+/// Sends that came faster than the disk takes them were refused with SYSTEM_BUSY, which a client counts as a failed try.
+#[test]
+fn more_than_may_wait_for_the_disk_waits_in_the_socket() {
+    const MESSAGES: usize = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_store(dir.path(), options(), Arc::new(OsDisk), 64 << 10);
+    let mut client = server.client();
+    // 1.6 MB at once, of which 64 KiB may wait for the disk.
+    let body = vec![b'x'; 4_000];
+    let asked: Vec<i32> = (0..MESSAGES).map(|_| client.send(message("T", 0, &body, ""))).collect();
+    for (i, opaque) in asked.into_iter().enumerate() {
+        let sent = client.answer(opaque);
+        assert_eq!((sent.code, number(&sent, "queueOffset")), (0, i as i64), "{sent:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_busy_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let disk = Arc::new(FaultyDisk(Arc::clone(&faults)));
+    let server = Server::start_store(dir.path(), options(), disk, 64 << 10);
+    let mut client = server.client();
+    client.produce("T", 0, "before", "");
+    faults.hang(true);
+    let body = vec![b'x'; 30_000];
+    let asked: Vec<i32> = (0..3).map(|_| client.send(message("T", 0, &body, ""))).collect();
+    let refused = client.answer(asked[2]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    faults.hang(false);
+    assert_eq!(client.answer(asked[0]).code, 0);
+    assert_eq!(number(&client.produce("T", 0, "after", ""), "queueOffset"), 3);
+}

@@ -49,10 +49,21 @@ impl Server {
     }
 
     pub(crate) fn start_on(dir: &Path, options: EdgeOptions, disk: Arc<dyn Disk>) -> Self {
+        Self::start_store(dir, options, disk, 16 << 20)
+    }
+
+    /// As `start_on`, with a bound on what may wait for the disk.
+    pub(crate) fn start_store(
+        dir: &Path,
+        options: EdgeOptions,
+        disk: Arc<dyn Disk>,
+        unflushed_bytes_max: u64,
+    ) -> Self {
         let options = EdgeOptions { data_dir: dir.to_owned(), ..options };
         let mut store_options = StoreOptions::new(dir);
         store_options.file_bytes = 16 << 20;
         store_options.prewrite_bytes = 1 << 20;
+        store_options.unflushed_bytes_max = unflushed_bytes_max;
         store_options.derivers = vec![(None, derive)];
         let clock = Arc::new(SystemClock::default());
         let (store, report) = Store::open(store_options, Arc::clone(&disk), clock.clone()).unwrap();
