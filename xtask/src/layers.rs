@@ -86,6 +86,10 @@ fn misuse(package: &str, dependency: &Value, members: &BTreeSet<&str>) -> Option
     if !members.contains(used) {
         return None;
     }
+    // Tests of codecs, which themselves do no I/O, draw their chance from where everything else does.
+    if used == "braid-io" && dependency["kind"] == "dev" {
+        return None;
+    }
     match MAY_USE.iter().find(|(layer, _)| *layer == package) {
         Some((_, allowed)) if !allowed.contains(&used) => {
             Some(format!("{package} must not depend on {used}; it may use {allowed:?}"))
@@ -149,6 +153,7 @@ mod tests {
         check(&[], &[]);
         check(&[("braid-broker", json!([{"name": "braid-store"}, {"name": "bytes"}]), true)], &[]);
         check(&[("crash", json!([{"name": "braid-wire-rocketmq"}]), true)], &[]);
+        check(&[("braid-record", json!([{"name": "braid-io", "kind": "dev"}]), true)], &[]);
     }
 
     #[test]
