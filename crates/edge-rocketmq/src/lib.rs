@@ -13,7 +13,7 @@
 //!
 //! * [`Edge`], [`RunningEdge`]: bind, serve, shut down.
 //! * [`EdgeOptions`]: addresses, names, switches; all bounds are constants of [`options`].
-//! * [`policy`], [`derive`]: what broker and store must be told of RocketMQ before they are opened.
+//! * [`policy()`], [`derive()`]: what broker and store must be told of RocketMQ before they are opened.
 
 mod admin;
 mod back;

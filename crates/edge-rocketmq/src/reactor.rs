@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -190,10 +191,10 @@ pub(crate) fn run(
     });
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        tokio::task::spawn_local(Rc::clone(&reactor).turn_ends());
-        tokio::task::spawn_local(Rc::clone(&reactor).progress());
-        tokio::task::spawn_local(Rc::clone(&reactor).timers());
-        tokio::task::spawn_local(Rc::clone(&reactor).sweep());
+        reactor.spawn_steady("turn end", Reactor::turn_ends);
+        reactor.spawn_steady("progress", Reactor::progress);
+        reactor.spawn_steady("timers", Reactor::timers);
+        reactor.spawn_steady("sweep", Reactor::sweep);
         let accepting: Vec<_> = listeners
             .into_iter()
             .map(|(role, listener)| tokio::task::spawn_local(Rc::clone(&reactor).accept(role, listener)))
@@ -294,14 +295,9 @@ impl Reactor {
         connection: Rc<Connection>,
         request: impl FnOnce(Rc<Reactor>) -> F,
     ) {
-        let mut request = Box::pin(request(Rc::clone(self)));
+        let request = request(Rc::clone(self));
         tokio::task::spawn_local(async move {
-            let guarded =
-                poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(context))) {
-                    Ok(polled) => polled.map(|()| true),
-                    Err(_) => Poll::Ready(false),
-                });
-            if !guarded.await {
+            if guarded(request).await.is_none() {
                 panicked(&connection);
             }
         });
@@ -423,7 +419,9 @@ impl Reactor {
         self.connections.borrow_mut().insert(number, Rc::clone(&connection));
         let reactor = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            connection.serve(&reactor, read).await;
+            if guarded(connection.serve(&reactor, read)).await.is_none() {
+                panicked(&connection);
+            }
             reactor.forget(&connection);
         });
     }
@@ -438,6 +436,20 @@ impl Reactor {
     }
 
     // --- the reactor's own tasks ---------------------------------------------------------------------------------
+
+    /// Starts a task of the reactor's own. A mistake in it must not leave everybody waiting: it begins anew.
+    fn spawn_steady<F: Future<Output = ()> + 'static>(
+        self: &Rc<Self>,
+        name: &'static str,
+        task: fn(Rc<Self>) -> F,
+    ) {
+        let reactor = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            while guarded(task(Rc::clone(&reactor))).await.is_none() {
+                tracing::error!(task = name, "{PANIC_MARK}: a task of the reactor begins anew");
+            }
+        });
+    }
 
     /// Wakes behind the connections that were ready with the one that woke it, so that one write serves them all.
     async fn turn_ends(self: Rc<Self>) {
@@ -593,6 +605,16 @@ impl Reactor {
             })
         }
     }
+}
+
+/// Runs a future to its end; `None` when it panicked.
+async fn guarded<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 fn panicked(connection: &Connection) {

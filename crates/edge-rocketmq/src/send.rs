@@ -275,6 +275,14 @@ fn is_stripped(name: &[u8]) -> bool {
         || matches!(name, b"POP_CK" | b"INNER_NUM" | b"INNER_BASE")
 }
 
+/// The property that names the cluster which stored a message.
+const CLUSTER: &str = "CLUSTER";
+
+/// What a broker says of itself in a single message, whatever the client said.
+fn is_replaced(name: &[u8]) -> bool {
+    [MSG_REGION, TRACE_ON, CLUSTER].iter().any(|own| own.as_bytes() == name)
+}
+
 /// Flags that only a broker may set.
 const SYS_FLAG_STRIPPED: i32 = sysflag::NEED_UNWRAP | sysflag::INNER_BATCH;
 
@@ -293,7 +301,8 @@ fn store_one(
     let shared = &reactor.shared;
     let sent_properties = header.properties.as_bytes();
     check_kind(header.sys_flag, header.reconsume_times, sent_properties)?;
-    let mut properties = property::without(sent_properties, is_stripped).into_owned();
+    let kept = property::without(sent_properties, |name| is_stripped(name) || is_replaced(name));
+    let mut properties = kept.into_owned();
     if target.dead {
         property::set(&mut properties, DELAY, "-1");
     }
@@ -305,9 +314,9 @@ fn store_one(
             key
         }
     };
-    property::set(&mut properties, "MSG_REGION", &shared.options.region);
-    property::set(&mut properties, "TRACE_ON", if shared.options.trace_on { "true" } else { "false" });
-    property::set(&mut properties, "CLUSTER", &shared.options.cluster_name);
+    property::push(&mut properties, MSG_REGION, &shared.options.region);
+    property::push(&mut properties, TRACE_ON, if shared.options.trace_on { "true" } else { "false" });
+    property::push(&mut properties, CLUSTER, &shared.options.cluster_name);
     let message = Message {
         body: &frame.body,
         properties: &properties,

@@ -10,7 +10,7 @@ use braid_io::disk::{DirLock, Entry, File, OpenMode, Space};
 use braid_io::{Disk, OsDisk};
 use braid_wire_rocketmq::codes::request;
 
-use crate::support::{Server, message, number, options, pull, records, remark, request};
+use crate::support::{Server, message, number, options, pull, records, remark, request, until};
 
 /// What the disk does with a sync.
 #[derive(Default)]
@@ -107,7 +107,10 @@ fn a_flush_that_takes_too_long_is_said_and_the_message_stays() {
     let mut client = server.client();
     client.produce("T", 0, "before", "");
     faults.hang(true);
+    let appended = || server.broker.store().watermarks().appended();
+    let before = appended();
     let waiting = client.send(message("T", 0, b"slow", ""));
+    until("the append", || appended() > before);
     // The reactors are free meanwhile: others read what is flushed, and are told of what is only written.
     let mut other = server.client();
     assert_eq!(records(&other.ask(pull("g", "T", 0, 0, "*", 0)).body).len(), 1);

@@ -20,7 +20,7 @@ fn a_message_is_stored_and_read_back_as_its_record() {
         "Gold",
         2,
         "hello",
-        "KEYS\u{1}k1\u{2}TAGS\u{1}TagA\u{2}UNIQ_KEY\u{1}U1\u{2}WAIT\u{1}true\u{2}",
+        "KEYS\u{1}k1\u{2}CLUSTER\u{1}another\u{2}TAGS\u{1}TagA\u{2}UNIQ_KEY\u{1}U1\u{2}WAIT\u{1}true\u{2}",
     );
     assert_eq!((number(&sent, "queueId"), number(&sent, "queueOffset")), (2, 0));
     assert_eq!(sent.ext_fields.get("transactionId"), Some("U1"));
