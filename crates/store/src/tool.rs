@@ -477,29 +477,31 @@ impl Mender<'_> {
     }
 
     /// Where the log ends inside a group of records, the rest of the group is lost: a filler record ends it, so that what
-    /// is kept of it is whole for the next start. Gives the log's end.
+    /// is kept of it is whole for the next start. `last_group` is where the last whole group begins. Gives the log's end.
     fn end_group(&self, scan: &mut LogScan, last_group: u64, end: u64) -> Result<u64, OpenError> {
         let reading = || io_error("reading the log");
-        let (mut at, mut goes_on) = (last_group, false);
-        while at < end
-            && let At::Record(size) = scan.at(at).map_err(reading())?
-        {
-            let bytes = scan.bytes(at, size).map_err(reading())?;
-            goes_on = RecordView::parse(bytes).is_ok_and(|view| view.group_goes_on());
-            at += size as u64;
+        let (mut at, mut open_group) = (last_group, None);
+        while at < end {
+            match scan.at(at).map_err(reading())? {
+                At::Record(size) => {
+                    let bytes = scan.bytes(at, size).map_err(reading())?;
+                    let goes_on = RecordView::parse(bytes).is_ok_and(|view| view.group_goes_on());
+                    open_group = goes_on.then(|| open_group.unwrap_or(at));
+                    at += size as u64;
+                }
+                At::Filler => at = scan.file_end(at),
+                At::Bad(_) | At::NoFile => return Ok(end),
+            }
         }
-        if !goes_on || at != end {
-            return Ok(end);
-        }
+        let Some(start) = open_group else { return Ok(end) };
         let filler = self.filler(end, 0)?;
-        let (len, file_end) = (filler.len() as u64, scan.file_end(end));
-        if end < file_end && len + BLANK_HEAD_BYTES as u64 <= file_end - end {
+        let (len, file_end) = (filler.len() as u64, scan.file_end(start));
+        if end + len + BLANK_HEAD_BYTES as u64 <= file_end {
             write(scan, end, &filler)?;
             return Ok(end + len);
         }
         // No room for it: the file ends where the group began.
-        let file_end = scan.file_end(last_group);
-        self.end_file(scan, last_group, file_end)?;
+        self.end_file(scan, start, file_end)?;
         Ok(file_end)
     }
 
