@@ -58,5 +58,6 @@ pub use options::{
 pub use progress::{DispatchListener, Dispatched, Level, Position, Progress, Promise, Watermarks};
 pub use read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
+pub use retention::{CutQueue, PressureListener};
 pub use state::{STATE_KEY_BYTES_MAX, StateChange, StateKind};
 pub use store::{FlushOutcome, Store, WriteOutcome};

@@ -4,12 +4,14 @@
 //! covers it is durable, the superblock names the new start, readers are told, and only then its name is removed. A
 //! start that finds a file below the superblock's first position removes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use braid_io::Clock;
 
+use crate::catalog::QueueKey;
 use crate::health::lock;
 use crate::housekeeping::House;
 use crate::shard::Shard;
@@ -21,6 +23,24 @@ const DOUBT_PAUSE_MS: u64 = 60_000;
 /// Files that must be free before disk pressure stops to count, when that is less than [`FREE_BYTES`].
 const FREE_FILES: u64 = 4;
 const FREE_BYTES: u64 = 10 << 30;
+
+/// A queue whose first offset rose because the disk was nearly full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutQueue {
+    /// The queue.
+    pub queue: QueueKey,
+    /// Its first offset before.
+    pub was: u64,
+    /// Its first offset now: what lies between is gone before its time.
+    pub min: u64,
+}
+
+/// Told when the disk's pressure deletes records before their time: who knows the groups can say which had not read.
+/// Called by the housekeeping thread.
+pub trait PressureListener: Send + Sync {
+    /// These queues lost records.
+    fn cut_under_pressure(&self, cut: &[CutQueue]);
+}
 
 /// Owned by the thread that keeps house.
 pub(crate) struct Retention {
@@ -141,7 +161,9 @@ impl Shard {
         if end > dispatched.min(self.watermarks.flushed().0).min(held) {
             return None;
         }
-        let of_age = house.sealed.get(&head)?.saturating_add(self.options.retention.keep_ms);
+        // A file without a known time is never of age, but pressure takes it.
+        let last_ms = house.sealed.get(&head).copied();
+        let of_age = last_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.options.retention.keep_ms));
         let reason = if at_once {
             Reason::Pressure
         } else if of_age < wall {
@@ -169,18 +191,48 @@ impl Shard {
         }
         self.first.store(first, Ordering::Release);
         house.sealed.remove(&head);
-        if reason == Reason::Pressure {
-            tracing::warn!(head, "the disk is nearly full: the oldest log file is deleted before its time");
-        } else {
-            tracing::info!(head, "the oldest log file is deleted");
-        }
+        let before = (reason == Reason::Pressure).then(|| self.first_offsets());
+        tracing::info!(head, ?reason, "the oldest log file is deleted");
         // Whatever fails from here on is made good by the next start: the file lies below the log's start.
         self.files.take_out(head);
         self.forget_topics_below(first);
         self.queues.trim(first)?;
         self.keys.trim(first)?;
+        if let Some(before) = before {
+            self.tell_pressure(head, &before);
+        }
         self.disk.remove_file(&self.layout.log_file(head))?;
         crate::files::sync_dir(&*self.disk, &self.layout.commitlog)
+    }
+
+    fn first_offsets(&self) -> Vec<(QueueKey, u64)> {
+        let queues = self.queues.next_offsets().into_iter();
+        queues.filter_map(|(queue, _)| Some((queue, self.queues.offsets(queue)?.min))).collect()
+    }
+
+    /// Says which queues lost records before their time, to the log and to whoever knows who had not read them.
+    fn tell_pressure(&self, head: u64, before: &[(QueueKey, u64)]) {
+        let cut: Vec<CutQueue> = before
+            .iter()
+            .filter_map(|&(queue, was)| {
+                let min = self.queues.offsets(queue)?.min;
+                (min > was).then_some(CutQueue { queue, was, min })
+            })
+            .collect();
+        let catalog = self.catalog();
+        let topics: BTreeSet<&str> =
+            cut.iter().filter_map(|cut| Some(&*catalog.live(cut.queue.topic)?.name)).collect();
+        tracing::warn!(
+            head,
+            queues = cut.len(),
+            ?topics,
+            "the disk is nearly full: the oldest log file is deleted before its time"
+        );
+        drop(topics);
+        drop(catalog);
+        for listener in self.pressure_listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            listener.cut_under_pressure(&cut);
+        }
     }
 }
 

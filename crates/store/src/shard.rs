@@ -22,6 +22,7 @@ use crate::keys::KeyIndex;
 use crate::options::{FlushMode, StoreOptions};
 use crate::progress::{Progress, Watermarks};
 use crate::report::Health;
+use crate::retention::PressureListener;
 use crate::signal::Signal;
 use crate::state::StateKind;
 use crate::superblock::SuperblockFile;
@@ -62,6 +63,7 @@ pub(crate) struct Shard {
     pub(crate) room_wanted: AtomicU64,
     pub(crate) ids: Mutex<Ids>,
     subscribers: RwLock<Vec<Arc<dyn Progress>>>,
+    pub(crate) pressure_listeners: RwLock<Vec<Arc<dyn PressureListener>>>,
     /// For the flush thread, and for the housekeeping thread.
     pub(crate) flush_signal: Signal,
     pub(crate) house_signal: Signal,
@@ -142,6 +144,7 @@ impl Shard {
             room_wanted: AtomicU64::new(0),
             ids: Mutex::new(parts.ids),
             subscribers: RwLock::default(),
+            pressure_listeners: RwLock::default(),
             flush_signal: Signal::default(),
             house_signal: Signal::default(),
             _lock: parts.lock,
@@ -163,6 +166,10 @@ impl Shard {
 
     pub(crate) fn subscribe(&self, progress: Arc<dyn Progress>) {
         self.subscribers.write().unwrap_or_else(PoisonError::into_inner).push(progress);
+    }
+
+    pub(crate) fn listen_for_pressure(&self, listener: Arc<dyn PressureListener>) {
+        self.pressure_listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
     /// Tells all subscribers. Never called with a lock held that an append needs.

@@ -15,6 +15,7 @@ use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Wate
 use crate::read::{Boundary, QueueOffsets, Read, ReadRequest};
 use crate::recovery;
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
+use crate::retention::PressureListener;
 use crate::shard::Shard;
 use crate::state::{StateChange, StateKind};
 
@@ -333,6 +334,11 @@ impl Store {
             FlushMode::Sync => Level::Flushed,
             FlushMode::Async => Level::Written,
         }
+    }
+
+    /// Adds someone to tell when the disk's pressure deletes records before their time.
+    pub fn listen_for_pressure(&self, listener: Arc<dyn PressureListener>) {
+        self.shard.listen_for_pressure(listener);
     }
 
     /// Says that `name` needs the log from `position` on, or that it needs nothing any more: what lies there or behind

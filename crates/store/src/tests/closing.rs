@@ -119,3 +119,37 @@ fn times_are_found_exactly() {
     assert_eq!(store.store_time(q, 3).unwrap(), Some(NOON_MS + 20));
     assert_eq!(store.store_time(q, 20).unwrap(), None);
 }
+
+#[test]
+fn pressure_takes_files_before_their_time_and_says_whose() {
+    use std::sync::Mutex;
+
+    use braid_io::sim::Faults;
+
+    use crate::retention::{CutQueue, PressureListener};
+
+    struct Ear(Mutex<Vec<CutQueue>>);
+    impl PressureListener for Ear {
+        fn cut_under_pressure(&self, cut: &[CutQueue]) {
+            self.0.lock().unwrap().extend_from_slice(cut);
+        }
+    }
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    let ear = Arc::new(Ear(Mutex::default()));
+    store.listen_for_pressure(ear.clone());
+    send(&store, &t, 4, b"too early");
+    while store.watermarks().appended().0 < 2 * FILE_BYTES {
+        send(&store, &t, 0, &[5; 3000]);
+    }
+    (0..10).for_each(|_| drop(store.housekeeping()));
+    assert_eq!(store.log_range().0.0, 0, "there is room");
+    let space = bench.disk.space(Path::new(DIR)).unwrap();
+    let nearly_full = Some(space.total - space.free + 1000);
+    bench.disk.set_faults(Faults { capacity: nearly_full, ..Faults::default() });
+    (0..3).for_each(|_| drop(store.housekeeping()));
+    assert!(store.log_range().0.0 >= FILE_BYTES);
+    let told = ear.0.lock().unwrap();
+    assert!(told.contains(&CutQueue { queue: queue(&t, 4), was: 0, min: 1 }), "{told:?}");
+}
