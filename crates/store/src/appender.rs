@@ -271,12 +271,6 @@ impl Appender {
         any
     }
 
-    /// The next offset of a queue.
-    #[cfg(test)]
-    pub(crate) fn next_offset(&self, queue: QueueKey) -> u64 {
-        self.next_offsets.get(&queue).copied().unwrap_or(0)
-    }
-
     /// Forgets a deleted topic's queues.
     pub(crate) fn forget_topic(&mut self, topic: crate::catalog::TopicNumber) {
         self.next_offsets.retain(|queue, _| queue.topic != topic);

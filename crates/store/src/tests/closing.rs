@@ -83,10 +83,10 @@ fn whoever_holds_the_log_keeps_its_files() {
     }
     bench.clock.advance(5000);
     store.hold("a reader", Some(held));
-    (0..10).for_each(|_| drop(store.housekeeping()));
+    keep_house(&store, 10);
     assert_eq!(store.log_range().0.0, 0);
     store.hold("a reader", None);
-    (0..10).for_each(|_| drop(store.housekeeping()));
+    keep_house(&store, 10);
     assert!(store.log_range().0.0 > 0);
 }
 
@@ -143,12 +143,12 @@ fn pressure_takes_files_before_their_time_and_says_whose() {
     while store.watermarks().appended().0 < 2 * FILE_BYTES {
         send(&store, &t, 0, &[5; 3000]);
     }
-    (0..10).for_each(|_| drop(store.housekeeping()));
+    keep_house(&store, 10);
     assert_eq!(store.log_range().0.0, 0, "there is room");
     let space = bench.disk.space(Path::new(DIR)).unwrap();
     let nearly_full = Some(space.total - space.free + 1000);
     bench.disk.set_faults(Faults { capacity: nearly_full, ..Faults::default() });
-    (0..3).for_each(|_| drop(store.housekeeping()));
+    keep_house(&store, 3);
     assert!(store.log_range().0.0 >= FILE_BYTES);
     let told = ear.0.lock().unwrap();
     assert!(told.contains(&CutQueue { queue: queue(&t, 4), was: 0, min: 1 }), "{told:?}");

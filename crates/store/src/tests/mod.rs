@@ -96,6 +96,13 @@ fn append(store: &Store, topic: &TopicInfo, queue_id: u32, body: &[u8]) -> Resul
     store.append(store.group(builder)?)
 }
 
+/// Keeps house so many times.
+fn keep_house(store: &Store, times: usize) {
+    for _ in 0..times {
+        store.housekeeping();
+    }
+}
+
 /// Appends, writes and flushes.
 fn send(store: &Store, topic: &TopicInfo, queue_id: u32, body: &[u8]) -> Appended {
     let appended = match append(store, topic, queue_id, body) {
