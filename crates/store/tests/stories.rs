@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use braid_io::Rng;
 use braid_io::sim::{FaultKind, SimClock, SimDisk};
+use braid_store::tool::{repair, verify};
 use braid_store::{
     FlushMode, FlushOutcome, GroupBuilder, Health, QueueKey, RecoveryReport, Store, StoreOptions, TopicInfo,
 };
 
 use harness::message::{Message, derive};
-use harness::oracle::{Change, Oracle};
+use harness::oracle::{Change, Oracle, read, request};
 
 /// Seeds of a story: enough that every fate of a few sectors comes up.
 const SEEDS: u64 = 60;
@@ -47,13 +48,21 @@ impl Stage {
     }
 
     fn append(&mut self, topic: &TopicInfo, value: u64) {
+        self.append_group(topic, &[value]);
+    }
+
+    fn append_group(&mut self, topic: &TopicInfo, values: &[u64]) {
         let queue = QueueKey { topic: topic.number, queue_id: 0 };
-        let message = Message::new(&topic.name, queue, value, 700, &mut self.rng);
-        let properties = message.properties();
         let mut builder = GroupBuilder::new();
-        builder.record(message.new_record(&properties));
+        let messages: Vec<Message> =
+            values.iter().map(|&value| Message::new(&topic.name, queue, value, 700, &mut self.rng)).collect();
+        messages.iter().for_each(|message| {
+            builder.record(message.new_record(&[]));
+        });
         let appended = self.store.append(self.store.group(builder).unwrap()).unwrap();
-        let records = vec![message.stored(&appended.records[0], false)];
+        let places = messages.iter().zip(&appended.records).enumerate();
+        let records =
+            places.map(|(at, (message, placed))| message.stored(placed, at + 1 < values.len())).collect();
         self.oracle.append(appended.end, Change::Group { records, state: Vec::new() });
     }
 
@@ -131,4 +140,33 @@ fn what_a_failed_sync_left_in_the_cache_is_written_again_before_it_counts_as_flu
         stage.disk.crash();
         stage.open_again();
     }
+}
+
+/// Damage took the end of the log, in the middle of a group. The repair kept the group's first records and called the log
+/// whole, and the next start found a group without an end below the watermark: read-only again, for ever.
+#[test]
+fn a_repair_ends_a_group_that_lost_its_last_record() {
+    let mut stage = Stage::new(1, FlushMode::Sync);
+    let topic = stage.create("orders");
+    stage.append(&topic, 1);
+    stage.append_group(&topic, &[2, 3, 4]);
+    stage.flush();
+    stage.store.close().unwrap();
+    let records: Vec<_> = stage.oracle.records().cloned().collect();
+    let path = Path::new("/data/commitlog/00000000000000000000");
+    let last = &records[3];
+    stage.disk.overwrite(path, last.position, &vec![0; last.bytes.len()]).unwrap();
+    stage.disk.kill();
+
+    let disk = || Arc::new(stage.disk.process());
+    let repaired = repair(&stage.options, disk()).unwrap();
+    assert_eq!(repaired.damage.len(), 1, "{repaired:?}");
+    let found = verify(&stage.options, disk(), &mut |_, _| {}).unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    let (store, report) = open(&stage.options, &stage.disk, &stage.clock);
+    assert!(report.damage.is_empty(), "{report:?}");
+    let queue = QueueKey { topic: topic.number, queue_id: 0 };
+    let left = read(&store, &request(queue, 0)).unwrap().records;
+    let kept: Vec<_> = records[..3].iter().map(|record| record.bytes.clone()).collect();
+    assert_eq!(left, kept, "what verifies of the group is kept");
 }

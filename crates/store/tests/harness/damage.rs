@@ -2,13 +2,17 @@
 //! reported, or refuse the start; it is never served and never cut away in silence.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use braid_io::Disk;
 use braid_io::sim::{FaultKind, Faults};
+use braid_store::tool::{repair, verify};
 use braid_store::{
-    AppendError, GroupBuilder, Health, OpenError, ReadStatus, RecoveryReport, Store, StoreError,
+    AppendError, GroupBuilder, Health, OpenError, QueueKey, ReadRequest, ReadStatus, RecoveryReport, Store,
+    StoreError,
 };
 
+use super::message::Message;
 use super::oracle::{read, request};
 use super::world::{DIR, End, World, nothing_new, row_name};
 
@@ -115,7 +119,86 @@ pub fn end_in_damage(world: &mut World) {
                 }
                 Seen::Refused | Seen::Perhaps => {}
             }
+            drop(store);
+            if read_only {
+                repair_and_go_on(world);
+            }
         }
+    }
+}
+
+/// Gives up what is damaged, also when that is interrupted, and goes on: what was not damaged is there, and offsets that
+/// can be read are not given again.
+fn repair_and_go_on(world: &mut World) {
+    let disk = || -> Arc<dyn Disk> { Arc::new(world.disk.process()) };
+    // A start reads as little as it can; this reads everything.
+    let report =
+        verify(&world.options, disk(), &mut |_, _| {}).unwrap_or_else(|e| panic!("not verified: {e}"));
+    assert!(!report.is_sound(), "what was read-only is sound: {report:?}");
+    if world.rng.one_in(2) {
+        world.disk.power_off_after(world.rng.below(12));
+        let cut = repair(&world.options, disk());
+        assert!(cut.is_ok() || world.disk.is_off(), "{cut:?}");
+        world.disk.crash();
+    }
+    let repaired = repair(&world.options, disk()).unwrap_or_else(|e| panic!("not repaired: {e}"));
+    let found =
+        verify(&world.options, disk(), &mut |_, _| {}).unwrap_or_else(|e| panic!("not verified: {e}"));
+    assert!(found.is_sound(), "repaired, and not sound: {found:?}");
+    let (store, after) = world.try_open().unwrap_or_else(|e| panic!("not opened after a repair: {e}"));
+    assert!(after.damage.is_empty(), "{after:?} after {repaired:?}");
+    assert_eq!(store.health(), Health::Serving);
+
+    let lost = |position: u64| {
+        report.damage.iter().any(|damage| (damage.from.0..damage.to.0).contains(&position))
+            || position >= repaired.end.0
+    };
+    let start = store.log_range().0.0;
+    let mut next: Vec<(QueueKey, u64)> = Vec::new();
+    for (queue, model) in &world.oracle.model.queues {
+        let mut end = 0;
+        for entry in &model.entries {
+            let expected = world.oracle.record(entry);
+            if expected.position < start {
+                continue;
+            }
+            let found = read(&store, &ReadRequest { records_max: 1, ..request(*queue, entry.first) });
+            let found = found.ok().and_then(|result| result.records.first().cloned());
+            if found.as_ref() == Some(&expected.bytes) {
+                end = entry.first + u64::from(entry.count);
+            } else {
+                let topic_is_lost = store.topics().iter().all(|topic| topic.number != queue.topic);
+                assert!(
+                    lost(expected.position) || topic_is_lost,
+                    "the repair gave up {queue:?} at {}, position {}: {report:?}, {repaired:?}",
+                    entry.first,
+                    expected.position
+                );
+            }
+        }
+        next.push((*queue, end));
+    }
+    for (queue, end) in next {
+        let Some(topic) = store.topics().into_iter().find(|topic| topic.number == queue.topic) else {
+            continue;
+        };
+        let message = Message::new(&topic.name, queue, 0, 100, &mut world.rng);
+        let mut builder = GroupBuilder::new();
+        builder.record(message.new_record(&[]));
+        let mut appended = store.append(store.group(builder).expect("a small message"));
+        if matches!(appended, Err(AppendError::Busy { .. })) {
+            // The first one after a start may have to wait until there is room behind the log's end.
+            store.flush_turn();
+            let mut builder = GroupBuilder::new();
+            builder.record(message.new_record(&[]));
+            appended = store.append(store.group(builder).expect("a small message"));
+        }
+        let appended = appended.expect("a repaired log takes appends");
+        assert!(appended.records[0].offset >= end, "{queue:?}: an offset was given again");
+        store.write_turn();
+        store.flush_turn();
+        let found = read(&store, &request(queue, appended.records[0].offset)).expect("what was just flushed");
+        assert_eq!(found.records.len(), 1, "{queue:?}");
     }
 }
 

@@ -259,6 +259,9 @@ impl World {
             }
         }
         self.store = None;
+        if end == End::Close && !self.excused() && self.rng.one_in(4) {
+            self.verify();
+        }
         match end {
             End::Crash => {
                 self.tally.crashes += 1;
@@ -272,6 +275,19 @@ impl World {
         }
         self.disk.disarm();
         self.promises.clear();
+    }
+
+    /// A directory that was closed in order is sound from end to end.
+    fn verify(&mut self) {
+        let faults = std::mem::replace(&mut self.faults, Faults::default());
+        self.disk.disarm();
+        self.disk.set_faults(Faults::default());
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.process());
+        let found = braid_store::tool::verify(&self.options, disk, &mut |_, _| {});
+        let found = found.unwrap_or_else(|e| panic!("a closed directory is not verified: {e}"));
+        assert!(found.is_sound(), "a closed directory is not sound: {found:?}");
+        self.disk.set_faults(faults.clone());
+        self.faults = faults;
     }
 
     /// Ends the run and starts again.
