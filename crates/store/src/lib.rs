@@ -12,6 +12,7 @@
 //! * [`Group`], [`Promise`]: what goes in, and the answer that waits for its watermark.
 //! * [`ReadRequest`], [`Read`]: what comes out, by (queue, offset).
 //! * [`StateChange`]: state that is not messages, kept in the same log.
+//! * [`driver`]: the two threads of a running store. [`tool`]: what the command line does with a stopped one.
 
 mod append;
 mod appender;

@@ -36,7 +36,8 @@ pub struct CutQueue {
 }
 
 /// Told when the disk's pressure deletes records before their time: who knows the groups can say which had not read.
-/// Called by the housekeeping thread.
+/// Called by the housekeeping thread, which holds its own state meanwhile: must not block, nor call
+/// [`Store::hold`](crate::Store::hold).
 pub trait PressureListener: Send + Sync {
     /// These queues lost records.
     fn cut_under_pressure(&self, cut: &[CutQueue]);
