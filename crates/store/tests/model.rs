@@ -1,5 +1,6 @@
 //! The log held against a list in memory: whatever is appended, read, looked up, deleted, dropped and opened again, the
 //! store answers as the list would. No disk fails here; `simulation.rs` is for that.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! Bugs that simulation found, each as a short story that runs.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod harness;
 

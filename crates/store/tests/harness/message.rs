@@ -40,7 +40,7 @@ impl Message {
             key: None,
             tag: None,
             born_timestamp: 1_700_000_000_000 + value as i64,
-            v6: value % 5 == 0,
+            v6: value.is_multiple_of(5),
             count: 1,
             more: Vec::new(),
         }

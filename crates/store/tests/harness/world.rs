@@ -279,7 +279,7 @@ impl World {
 
     /// A directory that was closed in order is sound from end to end.
     fn verify(&mut self) {
-        let faults = std::mem::replace(&mut self.faults, Faults::default());
+        let faults = std::mem::take(&mut self.faults);
         self.disk.disarm();
         self.disk.set_faults(Faults::default());
         let disk: Arc<dyn Disk> = Arc::new(self.disk.process());
