@@ -2,6 +2,7 @@
 //! record that was written passes its own checksum.
 //!
 //! A bounded mutator over a small corpus, for 30 seconds at `BRAIDMQ_TEST_SCALE=1`; `BRAIDMQ_SEED` runs one mutation.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on ends")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Bytes of the real broker, and what we make of the same messages.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on ends")]
 
 use braid_record::{
     DecodeError, Draft, EncodeError, Peek, RecordView, Stamp, TargetSlot, encode, encoded_len, peek, property,

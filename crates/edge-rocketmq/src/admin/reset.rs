@@ -1,21 +1,33 @@
 //! INVOKE_BROKER_TO_RESET_OFFSET (222): a group's cursors are set to a time or an offset.
 //!
 //! The cursor is kept by the broker, and the group's next pull is answered "the offset moved" with the new place. Pulls that
-//! wait are answered so at once; commits from the old place are ignored until then.
+//! wait are answered so at once; commits from the old place are ignored until then. Clients before 5.0, whose brokers told
+//! them, are told as well (220).
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use braid_broker::{Broker, Topic};
+use braid_broker::{Broker, Member, Topic};
 use braid_store::{Boundary, Store};
-use braid_wire_rocketmq::body::{Body, MessageQueue, ResetOffsetBody};
-use braid_wire_rocketmq::codes::response;
+use braid_wire_rocketmq::Language;
+use braid_wire_rocketmq::body::{
+    Body, MessageQueue, MessageQueueOffset, ResetOffsetBody, ResetOffsetBodyForC,
+};
+use braid_wire_rocketmq::codes::{request, response};
+use braid_wire_rocketmq::command::{Command, FLAG_ONEWAY};
 use braid_wire_rocketmq::header;
+
+use crate::clients::EdgeChannel;
 
 use crate::dispatch::Call;
 use crate::error;
 use crate::reactor::Mail;
 use crate::reply::{Outcome, Reply};
+
+/// Clients from here on (V3_0_7_SNAPSHOT) can be told of a reset.
+const VERSION_TOLD: i32 = 28;
+/// Clients from here on (V5_0_0) follow a pull's answer at once, and their brokers tell them nothing else.
+const VERSION_FOLLOWS: i32 = 413;
 
 /// See the module. Looking a time up may wait for the disk.
 pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
@@ -43,6 +55,7 @@ pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
     };
     let (store, broker) = (shared.store.clone(), Arc::clone(&shared.broker));
     let (group, wanted) = (header.group.clone(), Arc::clone(&topic));
+    let notice = header.to_ext_fields();
     let force = header.is_force;
     let offset = header.offset.filter(|_| header.queue_id.is_some_and(|queue_id| queue_id >= 0));
     let places = call.reactor.ask_disk(move || {
@@ -63,13 +76,16 @@ pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
     Ok(Outcome::wait(async move {
         let places = places.await??;
         let shared = &reactor.shared;
-        let reply = Reply::body(body(&shared.options.broker_name, &topic, &places).encode());
+        let table = body(&shared.options.broker_name, &topic, &places);
+        let reply = Reply::body(table.encode());
         let promise = set(&shared.broker, &group, &topic, &places)?;
         reactor.appended();
         for other in &shared.reactors {
             let queues = places.iter().map(|(queue_id, _)| topic.queue(*queue_id)).collect();
             let _ = other.post(Mail::Recheck(group.clone(), queues));
         }
+        let members = shared.broker.members(&group).map(|group| group.members).unwrap_or_default();
+        members.iter().for_each(|member| tell(member, &notice, &table));
         Ok(match promise {
             Some(promise) => Outcome::Promised(promise.map(|()| reply)),
             None => reply.into(),
@@ -121,6 +137,32 @@ fn set(
         last = Some(broker.reset_cursor(group, topic.queue(*queue_id), *offset)?);
     }
     Ok(last)
+}
+
+/// RESET_CONSUMER_CLIENT_OFFSET (220) to one client, in the form that its language reads.
+fn tell(member: &Member, notice: &braid_wire_rocketmq::ExtFields, table: &ResetOffsetBody) {
+    let client = &member.client;
+    let Some(channel) = client.channel.as_any().downcast_ref::<EdgeChannel>() else { return };
+    if !(VERSION_TOLD..VERSION_FOLLOWS).contains(&client.version) {
+        return;
+    }
+    let body = if client.language == Language::Cpp.code() { for_c(table).encode() } else { table.encode() };
+    channel.push(&Command {
+        flag: FLAG_ONEWAY,
+        ext_fields: notice.clone(),
+        body,
+        ..Command::request(request::RESET_CONSUMER_CLIENT_OFFSET)
+    });
+}
+
+fn for_c(table: &ResetOffsetBody) -> ResetOffsetBodyForC {
+    let entry = |(queue, &offset): (&MessageQueue, &i64)| MessageQueueOffset {
+        broker_name: queue.broker_name.clone(),
+        offset,
+        queue_id: queue.queue_id,
+        topic: queue.topic.clone(),
+    };
+    ResetOffsetBodyForC { offset_table: table.offset_table.iter().map(entry).collect() }
 }
 
 fn body(broker_name: &str, topic: &Topic, places: &[(u32, u64)]) -> ResetOffsetBody {

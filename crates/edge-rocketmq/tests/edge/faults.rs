@@ -102,7 +102,7 @@ impl File for FaultyFile {
 fn a_flush_that_takes_too_long_is_said_and_the_message_stays() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());
-    let short = EdgeOptions { sync_flush_timeout_ms: 200, ..options() };
+    let short = EdgeOptions { sync_flush_timeout_ms: 3_000, ..options() };
     let server = Server::start_on(dir.path(), short, Arc::new(FaultyDisk(Arc::clone(&faults))));
     let mut client = server.client();
     client.produce("T", 0, "before", "");

@@ -244,3 +244,23 @@ fn a_reset_group_is_told_at_once_and_once() {
     let unknown = [("topic", "T"), ("group", "nobody"), ("timestamp", "0"), ("isForce", "true")];
     assert_eq!(admin.ask(request(request::INVOKE_BROKER_TO_RESET_OFFSET, &unknown)).code, 26);
 }
+
+#[test]
+fn a_client_before_5_0_is_also_told_of_a_reset() {
+    const V4_9_8: i32 = 409;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (mut old, mut admin) = (server.client(), server.client());
+    admin.produce("T", 0, "m", "");
+    let beat = Command { version: V4_9_8, ..heartbeat("old", "g", &[("T", "*")], 1) };
+    assert_eq!(old.ask(beat).code, 0);
+    let commit = [("consumerGroup", "g"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "1")];
+    admin.ask(request(request::UPDATE_CONSUMER_OFFSET, &commit));
+    let fields = [("topic", "T"), ("group", "g"), ("timestamp", "0"), ("isForce", "true")];
+    assert_eq!(admin.ask(request(request::INVOKE_BROKER_TO_RESET_OFFSET, &fields)).code, 0);
+    let told = old.told(request::RESET_CONSUMER_CLIENT_OFFSET);
+    assert!(told.is_oneway());
+    assert_eq!((told.ext_fields.get("topic"), told.ext_fields.get("group")), (Some("T"), Some("g")));
+    let table = ResetOffsetBody::decode(&told.body).unwrap().offset_table;
+    assert_eq!(table.values().copied().collect::<Vec<_>>(), [0, 0, 0, 0]);
+}
