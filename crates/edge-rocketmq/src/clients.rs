@@ -100,7 +100,8 @@ pub(crate) fn make_group(reactor: &Reactor, group: &str) -> Result<Arc<GroupConf
     if let Some(known) = reactor.shared.broker.group(group) {
         return Ok(known);
     }
-    names::check_group(group).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
+    names::check_group(group, names::FIRST_USE_GROUP_CHARS_MAX)
+        .map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
     let made = reactor.shared.broker.group_or_create(group).map_err(|error| match error {
         braid_broker::Error::NoGroup(_) => error::no_group(group),
         other => other.into(),

@@ -62,43 +62,48 @@ pub(crate) const SYSTEM_GROUPS: [&str; 8] = [
 pub(crate) const TOPIC_CHARS_MAX: usize = 127;
 /// Longest name of a retry or dead-letter topic.
 pub(crate) const RETRY_TOPIC_CHARS_MAX: usize = 255;
-/// Longest group name, in characters.
-pub(crate) const GROUP_CHARS_MAX: usize = 255;
+/// Longest name of a group that an administrator may make, in characters.
+pub(crate) const GROUP_CHARS_MAX: usize = 120;
+/// Longest name of a group that may be made on first use, which Apache's brokers take too: its retry topic's name still fits.
+pub(crate) const FIRST_USE_GROUP_CHARS_MAX: usize = RETRY_TOPIC_CHARS_MAX - RETRY_PREFIX.len();
 
 /// Checks a topic's name, with Apache's sentences.
 ///
 /// # Errors
 /// The sentence.
 pub(crate) fn check_topic(name: &str) -> Result<(), String> {
-    let max = if name.starts_with(RETRY_PREFIX) || name.starts_with(DLQ_PREFIX) {
-        RETRY_TOPIC_CHARS_MAX
-    } else {
-        TOPIC_CHARS_MAX
-    };
+    let of_a_group = name.starts_with(RETRY_PREFIX) || name.starts_with(DLQ_PREFIX);
     if name.trim().is_empty() {
         Err("The specified topic is blank.".to_owned())
     } else if !name.bytes().all(is_legal) {
         Err(format!(
             "The specified topic: {name}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
         ))
-    } else if name.len() > max {
-        Err("The specified topic is longer than topic max length.".to_owned())
+    } else if of_a_group && name.len() > RETRY_TOPIC_CHARS_MAX {
+        Err(format!(
+            "The specified topic is DLQ or Retry topic: {name}, and it's longer than topic max length: \
+             {RETRY_TOPIC_CHARS_MAX}"
+        ))
+    } else if !of_a_group && name.len() > TOPIC_CHARS_MAX {
+        Err(format!("The specified topic: {name}, is longer than topic max length: {TOPIC_CHARS_MAX}"))
     } else {
         Ok(())
     }
 }
 
-/// Checks a group's name.
+/// Checks a group's name, with Apache's sentences; `chars_max` depends on who asks.
 ///
 /// # Errors
 /// The sentence.
-pub(crate) fn check_group(name: &str) -> Result<(), &'static str> {
+pub(crate) fn check_group(name: &str, chars_max: usize) -> Result<(), String> {
     if name.trim().is_empty() {
-        Err("The specified group is blank.")
+        Err("The specified group is blank.".to_owned())
     } else if !name.bytes().all(is_legal) {
-        Err("The specified group contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")
-    } else if name.len() > GROUP_CHARS_MAX {
-        Err("The specified group is longer than group max length.")
+        Err(format!(
+            "The specified group: {name}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        ))
+    } else if name.len() > chars_max {
+        Err(format!("The specified group: {name}, is longer than group max length: {chars_max}"))
     } else {
         Ok(())
     }
@@ -140,6 +145,11 @@ mod tests {
         {
             assert!(check_topic(name).is_err_and(|text| text.contains(part)), "{name}");
         }
+        for max in [GROUP_CHARS_MAX, FIRST_USE_GROUP_CHARS_MAX] {
+            assert_eq!(check_group(&long(max), max), Ok(()));
+            assert!(check_group(&long(max + 1), max).is_err_and(|text| text.ends_with(&max.to_string())));
+        }
+        assert!(check_group("a b", GROUP_CHARS_MAX).is_err_and(|text| text.contains("illegal")));
         assert!(!may_send_to(DELAY_TOPIC) && !may_send_to("BRAID_SYS_STATE") && may_send_to(TEMPLATE_TOPIC));
     }
 }

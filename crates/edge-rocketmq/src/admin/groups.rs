@@ -34,7 +34,7 @@ fn invalid(text: impl Into<String>) -> Reply {
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200).
 pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
     let bean = SubscriptionGroupConfig::decode(&call.command.body)?;
-    names::check_group(&bean.group_name).map_err(invalid)?;
+    names::check_group(&bean.group_name, names::GROUP_CHARS_MAX).map_err(invalid)?;
     if !bean.attributes.is_empty() {
         return Err(Reply::system_error(
             "group attributes are not supported, so that none is kept without being enforced",
