@@ -76,6 +76,7 @@ fn maven(workspace: &Workspace, project: &str, build: &str, args: &[&str]) -> Co
         .current_dir(workspace.root.join("tests/interop").join(project))
         .args(["--batch-mode", "--no-transfer-progress"])
         .arg(format!("-Dbuild.dir={}", workspace.target.join("interop").join(build).display()))
+        .arg(format!("-Dmaven.repo.local={}", workspace.target.join("interop/maven").display()))
         .args(args);
     command
 }
