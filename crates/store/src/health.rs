@@ -1,5 +1,6 @@
 //! The store's health: one way down. A log that failed stays failed until the directory is opened again.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,9 @@ const DISK_FULL: u8 = 1;
 const READ_ONLY: u8 = 2;
 const FAILED: u8 = 3;
 
+/// Places of damage that are remembered as told.
+const DAMAGE_TOLD_MAX: usize = 64;
+
 /// Takes a lock. A panic that poisoned it has failed the log, and readers go on.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -21,11 +25,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct HealthCell {
     rank: AtomicU8,
     health: Mutex<Health>,
+    /// Where readers met damage, the newest last.
+    damage_told: Mutex<VecDeque<u64>>,
 }
 
 impl HealthCell {
     pub(crate) fn new(health: Health) -> Self {
-        Self { rank: AtomicU8::new(rank(&health)), health: Mutex::new(health) }
+        Self { rank: AtomicU8::new(rank(&health)), health: Mutex::new(health), damage_told: Mutex::default() }
     }
 
     pub(crate) fn get(&self) -> Health {
@@ -51,6 +57,20 @@ impl HealthCell {
         }
         *current = Health::Serving;
         self.rank.store(SERVING, Ordering::Release);
+        true
+    }
+
+    /// True when the damaged record at this position was not asked about lately: a reader that is stuck there comes again
+    /// and again, and the operator is told once.
+    pub(crate) fn is_news_of_damage(&self, position: u64) -> bool {
+        let mut told = lock(&self.damage_told);
+        if told.contains(&position) {
+            return false;
+        }
+        if told.len() == DAMAGE_TOLD_MAX {
+            told.pop_front();
+        }
+        told.push_back(position);
         true
     }
 
@@ -95,6 +115,14 @@ fn rank(health: &Health) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damage_is_news_once_per_place_of_the_last_few() {
+        let cell = HealthCell::new(Health::Serving);
+        assert!(cell.is_news_of_damage(7) && !cell.is_news_of_damage(7));
+        assert!((100..100 + DAMAGE_TOLD_MAX as u64).all(|position| cell.is_news_of_damage(position)));
+        assert!(cell.is_news_of_damage(7), "the list is bounded");
+    }
 
     #[test]
     fn only_a_full_disk_comes_back() {

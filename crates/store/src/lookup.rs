@@ -30,7 +30,8 @@ const KEY_STEP: usize = 64;
 
 /// What a read that must not wait found out.
 enum Fetched {
-    Records(Vec<Bytes>),
+    /// The records, up to the first that is damaged: the offset of that one, if there is one.
+    Records(Vec<Bytes>, Option<u64>),
     WouldWait,
 }
 
@@ -84,7 +85,7 @@ impl Shard {
         };
         let result = ReadResult { next_offset: picked.next_offset, ..result };
         Ok(match self.fetch(queue, &picked.entries, false)? {
-            Fetched::Records(records) => Read::Ready(result.with(records)),
+            Fetched::Records(records, bad) => Read::Ready(result.with(records, bad)),
             Fetched::WouldWait => {
                 let shard = self.clone();
                 Read::Cold(ColdRead { shard, queue, picked: picked.entries, limits: None, result })
@@ -129,11 +130,11 @@ impl Shard {
     }
 
     /// The records of index entries, checked. Records whose file is gone are left out. What is not in the tail is read
-    /// into one buffer, run by run.
+    /// into one buffer, run by run. A damaged record ends the answer before it, and is the answer when it is the first.
     fn fetch(&self, queue: QueueKey, entries: &[Entry], may_wait: bool) -> Result<Fetched, StoreError> {
         let topic = {
             let catalog = self.catalog();
-            let Some(topic) = catalog.live(queue.topic) else { return Ok(Fetched::Records(Vec::new())) };
+            let Some(topic) = catalog.live(queue.topic) else { return Ok(Fetched::Records(Vec::new(), None)) };
             topic.name.clone()
         };
         let mut records = Vec::with_capacity(entries.len());
@@ -155,11 +156,15 @@ impl Shard {
                 records.resize(records.len() + count, Bytes::new());
             }
         }
-        for (record, entry) in records.iter().zip(entries).filter(|(record, _)| !record.is_empty()) {
-            check_match(&RecordView::parse(record), &topic, queue, entry)?;
+        let mut bad = None;
+        for (index, record) in records.iter().enumerate().filter(|(_, record)| !record.is_empty()) {
+            if let Err(error) = check_match(&RecordView::parse(record), &topic, queue, &entries[index]) {
+                bad = Some((index, error));
+                break;
+            }
         }
-        if runs.is_empty() {
-            return Ok(Fetched::Records(records));
+        if let Some((index, _)) = bad {
+            runs.retain(|run| run.first < index);
         }
         let mut buffer = vec![0; buffer_len];
         let mut read = Vec::with_capacity(runs.len());
@@ -172,17 +177,37 @@ impl Shard {
             read.push(run);
         }
         let buffer = Bytes::from(buffer);
-        for run in read {
+        'runs: for run in read {
             let position = entries[run.first].position;
             for (index, entry) in entries.iter().enumerate().skip(run.first).take(run.count) {
                 let from = run.at + (entry.position - position) as usize;
                 let bytes = buffer.slice(from..from + entry.size as usize);
-                check_match(&RecordView::check(&bytes, entry.position, true), &topic, queue, entry)?;
+                let checked = RecordView::check(&bytes, entry.position, true);
+                if let Err(error) = check_match(&checked, &topic, queue, entry) {
+                    // Whatever was bad in the tail lies behind this run.
+                    bad = Some((index, error));
+                    break 'runs;
+                }
                 records[index] = bytes;
             }
         }
+        let bad_offset = match bad {
+            None => None,
+            Some((index, error)) => {
+                let Entry { first_offset, position, .. } = entries[index];
+                if self.health.is_news_of_damage(position) {
+                    let queue_id = queue.queue_id;
+                    tracing::error!(position, %topic, queue_id, offset = first_offset, %error, "damage met by a reader");
+                }
+                if index == 0 {
+                    return Err(error);
+                }
+                records.truncate(index);
+                Some(first_offset)
+            }
+        };
         records.retain(|bytes| !bytes.is_empty());
-        Ok(Fetched::Records(records))
+        Ok(Fetched::Records(records, bad_offset))
     }
 
     /// How many entries one read of the disk serves.
@@ -263,7 +288,7 @@ impl Shard {
         let entries = self.queues.lookup(queue, offset, 1, true)?.unwrap_or_default();
         let Some(&entry) = entries.first() else { return Ok(None) };
         match self.fetch(queue, &[entry], true)? {
-            Fetched::Records(mut records) => Ok(records.pop().map(|bytes| (entry, bytes))),
+            Fetched::Records(mut records, _) => Ok(records.pop().map(|bytes| (entry, bytes))),
             Fetched::WouldWait => unreachable!("a read that may wait does"),
         }
     }
@@ -383,16 +408,17 @@ impl ColdRead {
             None => {}
         }
         match shard.fetch(queue, &picked, true)? {
-            Fetched::Records(records) => Ok(result.with(records)),
+            Fetched::Records(records, bad) => Ok(result.with(records, bad)),
             Fetched::WouldWait => unreachable!("a read that may wait does"),
         }
     }
 }
 
 impl ReadResult {
-    fn with(self, records: Vec<Bytes>) -> Self {
+    /// The result with its records; those from offset `bad` on are not among them.
+    fn with(self, records: Vec<Bytes>, bad: Option<u64>) -> Self {
         let status = if records.is_empty() { ReadStatus::NoMatch } else { ReadStatus::Found };
-        Self { status, records, ..self }
+        Self { status, records, next_offset: bad.unwrap_or(self.next_offset), ..self }
     }
 }
 

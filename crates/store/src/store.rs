@@ -235,7 +235,8 @@ impl Store {
     /// Reads a queue. Never waits for the disk: a read that would is given as a ticket.
     ///
     /// # Errors
-    /// `Damaged` when a record is not the (topic, queue, offset) that the index names.
+    /// `Damaged` when the first record is not the (topic, queue, offset) that the index names. Damage further on ends the
+    /// result before it, with `next_offset` at the damaged record.
     pub fn read(&self, request: &ReadRequest<'_>) -> Result<Read, StoreError> {
         self.shard.read(request)
     }

@@ -1,7 +1,9 @@
 //! The store as a whole, on a simulated disk whose faults the tests choose.
 
 mod closing;
+mod damaged;
 mod golden;
+mod housekeeping;
 mod limits;
 mod modes;
 mod opening;

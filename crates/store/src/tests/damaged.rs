@@ -1,0 +1,79 @@
+//! What readers of a damaged log meet.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use braid_io::sim::{FaultKind, Faults};
+use tracing::span;
+
+use super::*;
+use crate::read::ReadStatus;
+use crate::report::{RecoveryRow, StoreError};
+
+/// Counts the errors that are logged.
+#[derive(Clone, Default)]
+struct Errors(Arc<AtomicU32>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+fn try_read(store: &Store, queue: QueueKey, offset: u64) -> Result<ReadResult, StoreError> {
+    let request =
+        ReadRequest { queue, offset, records_max: 32, bytes_max: 1 << 20, entries_max: 100, filter: None };
+    match store.read(&request)? {
+        Read::Ready(result) => Ok(result),
+        Read::Cold(cold) => cold.complete(),
+    }
+}
+
+/// A bit flips below what the indexes cover, so that the start, which does not read it, says that all is well.
+#[test]
+fn a_rotten_record_hides_no_other_and_is_logged_once() {
+    for cold in [false, true] {
+        let bench = Bench::new();
+        let (store, _) = bench.open();
+        let t = topic(&store, "T");
+        let positions: Vec<u64> =
+            (0..5).map(|n| send(&store, &t, 0, &[n; 100]).records[0].position.0).collect();
+        store.close().unwrap();
+        drop(store);
+        bench.disk.rot(&bench.log_file(0), positions[3] + 95).unwrap();
+        let (store, report) = bench.open();
+        assert_eq!(report.rows, [RecoveryRow::Clean]);
+        if cold {
+            bench.disk.set_faults(Faults { cold_read: 1_000_000, ..Faults::default() });
+        }
+        let errors = Errors::default();
+        tracing::subscriber::with_default(errors.clone(), || {
+            let before = try_read(&store, queue(&t, 0), 0).unwrap();
+            assert_eq!(bodies(&before.records), [[0; 100], [1; 100], [2; 100]]);
+            assert_eq!((before.status, before.next_offset), (ReadStatus::Found, 3));
+            for _ in 0..3 {
+                let at = try_read(&store, queue(&t, 0), 3);
+                assert!(matches!(at, Err(StoreError::Damaged { position, .. }) if position == positions[3]));
+            }
+            let behind = try_read(&store, queue(&t, 0), 4).unwrap();
+            assert_eq!((bodies(&behind.records), behind.next_offset), (vec![vec![4; 100]], 5));
+        });
+        assert_eq!(errors.0.load(Ordering::Relaxed), 1, "told once, however often it is asked for");
+        assert_eq!(bench.disk.coverage().of(FaultKind::ColdRead.name()) > 0, cold);
+    }
+}
