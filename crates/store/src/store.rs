@@ -114,7 +114,8 @@ impl Store {
         self.shard.housekeeping()
     }
 
-    /// Flushes, writes snapshot, indexes and the clean flag. Appends are refused from now on.
+    /// Flushes, writes snapshot, indexes and the clean flag. Appends are refused from now on. A store that was opened for
+    /// reading has nothing to write: it stays as it is.
     ///
     /// # Errors
     /// What the disk answers; the next start is an unclean one then.
@@ -122,6 +123,9 @@ impl Store {
         {
             // Under the append lock: no append comes between the last flush and the clean flag.
             let _appender = lock(&self.shard.appender);
+            if lock(&self.shard.superblock).is_none() {
+                return Ok(());
+            }
             self.shard.health.admit().or_else(|why| match why {
                 AppendError::DiskFull(_) => Ok(()),
                 why => Err(why),

@@ -7,7 +7,7 @@ use tracing::span;
 
 use super::*;
 use crate::read::ReadStatus;
-use crate::report::{RecoveryRow, StoreError};
+use crate::report::{Health, RecoveryRow, StoreError};
 
 /// Counts the errors that are logged.
 #[derive(Clone, Default)]
@@ -76,4 +76,24 @@ fn a_rotten_record_hides_no_other_and_is_logged_once() {
         assert_eq!(errors.0.load(Ordering::Relaxed), 1, "told once, however often it is asked for");
         assert_eq!(bench.disk.coverage().of(FaultKind::ColdRead.name()) > 0, cold);
     }
+}
+
+#[test]
+fn a_store_that_was_opened_on_damage_closes_in_order() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    let positions: Vec<u64> = (0..5).map(|n| send(&store, &t, 0, &[n; 100]).records[0].position.0).collect();
+    store.close().unwrap();
+    drop(store);
+    bench.disk.rot(&bench.log_file(0), positions[4] + 95).unwrap();
+    let (store, report) = bench.open();
+    assert!(!report.damage.is_empty());
+    let health = store.health();
+    assert!(matches!(health, Health::ReadOnly(_)));
+    store.close().unwrap();
+    store.close().unwrap();
+    assert_eq!(store.health(), health, "it still says why");
+    drop(store);
+    assert!(!bench.open().1.damage.is_empty(), "nothing was written");
 }
