@@ -117,6 +117,6 @@ pub enum StoreError {
         reason: String,
     },
     /// The disk.
-    #[error("reading the log failed: {0}")]
+    #[error("the disk answered: {0}")]
     Io(#[from] io::Error),
 }
