@@ -27,6 +27,8 @@ const PREWRITE_PAUSE_MS: u64 = 4;
 const IDLE_MS: u64 = 500;
 /// After a failure of something that can wait.
 const RETRY_MS: u64 = 1000;
+/// How often a failure that stays the same is logged.
+const REPEAT_MS: u64 = 600_000;
 
 /// Owned by the thread that keeps house.
 pub(crate) struct House {
@@ -37,6 +39,9 @@ pub(crate) struct House {
     keys_checkpointed: u64,
     /// What the snapshot on disk covers.
     pub(crate) snapshot_position: u64,
+    snapshot_job: Job,
+    queues_job: Job,
+    keys_job: Job,
     /// An image of the state, to be written when the log is durable up to where it was taken.
     image: Option<Image>,
     /// Set when a snapshot is wanted whatever has been appended since the last.
@@ -44,6 +49,45 @@ pub(crate) struct House {
     /// Time of the last record of each sealed file.
     pub(crate) sealed: BTreeMap<u64, i64>,
     pub(crate) retention: Retention,
+}
+
+/// Work that may fail and is done again: not at once, and a failure is logged when it is new, and then rarely.
+#[derive(Debug, Default)]
+pub(crate) struct Job {
+    not_before_ms: u64,
+    /// The failure that was logged last, and when.
+    logged: Option<(String, u64)>,
+}
+
+impl Job {
+    /// False for a while after a failure, however often somebody asks.
+    pub(crate) fn may_run(&self, now_ms: u64) -> bool {
+        now_ms >= self.not_before_ms
+    }
+
+    /// Takes note of how it ended. `what` was done, for the log.
+    pub(crate) fn ended(&mut self, now_ms: u64, what: &str, result: io::Result<()>) {
+        match result {
+            Ok(()) => *self = Self::default(),
+            Err(error) => {
+                self.not_before_ms = now_ms + RETRY_MS;
+                if self.is_news(now_ms, &error.to_string()) {
+                    tracing::warn!(%error, "{what} failed; it is tried again");
+                }
+            }
+        }
+    }
+
+    fn is_news(&mut self, now_ms: u64, error: &str) -> bool {
+        let is_known = self
+            .logged
+            .as_ref()
+            .is_some_and(|(last, at_ms)| last == error && now_ms.saturating_sub(*at_ms) < REPEAT_MS);
+        if !is_known {
+            self.logged = Some((error.to_owned(), now_ms));
+        }
+        !is_known
+    }
 }
 
 struct Image {
@@ -69,6 +113,9 @@ impl House {
             checkpointed: superblock.first_position,
             keys_checkpointed: superblock.first_position,
             snapshot_position,
+            snapshot_job: Job::default(),
+            queues_job: Job::default(),
+            keys_job: Job::default(),
             image: None,
             wants_snapshot: false,
             sealed,
@@ -92,16 +139,13 @@ impl Shard {
             return IDLE_MS;
         }
         let pressed = self.keep_retention(&mut house);
-        let mut pause = self.make_room_ahead(pressed);
-        for (what, done) in [
-            ("a snapshot", self.keep_snapshot(&mut house)),
-            ("the indexes", self.keep_indexes(&mut house, false)),
-        ] {
-            if let Err(error) = done {
-                tracing::warn!(%error, "writing {what} failed; it is tried again");
-                pause = pause.max(RETRY_MS);
-            }
+        let pause = self.make_room_ahead(pressed);
+        let now = self.clock.monotonic_ms();
+        if house.snapshot_job.may_run(now) {
+            let done = self.keep_snapshot(&mut house);
+            house.snapshot_job.ended(now, "writing a snapshot", done);
         }
+        self.keep_indexes(&mut house, false);
         pause
     }
 
@@ -195,24 +239,35 @@ impl Shard {
         Image { covers: covers.min(snapshot.position), snapshot, durable_at }
     }
 
-    /// Writes the indexes up to what is durable and visible.
-    fn keep_indexes(&self, house: &mut House, now_or_never: bool) -> io::Result<()> {
+    /// Writes the indexes up to what is durable and visible. A failure of one is none of the other, and loses nothing:
+    /// the next start reads more of the log instead.
+    fn keep_indexes(&self, house: &mut House, now_or_never: bool) {
         let now = self.clock.monotonic_ms();
         let covered = self.watermarks.flushed().0.min(self.watermarks.dispatched().0);
         let ahead = covered.saturating_sub(house.checkpointed);
         let timely = ahead > 0 && now >= house.checkpoint_due_ms;
-        if now_or_never || ahead >= CHECKPOINT_BYTES || timely {
+        let wanted = ahead >= CHECKPOINT_BYTES || timely;
+        if !self.queues.is_given_up() && (now_or_never || wanted && house.queues_job.may_run(now)) {
             house.checkpoint_due_ms = now + CHECKPOINT_INTERVAL_MS;
-            self.queues.checkpoint(covered)?;
-            house.checkpointed = covered;
+            let done = self.queues.checkpoint(covered);
+            if done.is_ok() {
+                house.checkpointed = covered;
+            }
+            // What is given up was said so, and is not tried again.
+            if !self.queues.is_given_up() {
+                house.queues_job.ended(now, "writing the queue index", done);
+            }
         }
         // A checkpoint of the key index makes a file, so it comes less often.
         let keys_ahead = covered.saturating_sub(house.keys_checkpointed);
-        if now_or_never || keys_ahead >= CHECKPOINT_BYTES || self.keys.wants_checkpoint() {
-            self.keys.checkpoint(covered)?;
-            house.keys_checkpointed = covered;
+        let wanted = keys_ahead >= CHECKPOINT_BYTES || self.keys.wants_checkpoint();
+        if now_or_never || wanted && house.keys_job.may_run(now) {
+            let done = self.keys.checkpoint(covered);
+            if done.is_ok() {
+                house.keys_checkpointed = covered;
+            }
+            house.keys_job.ended(now, "writing the key index", done);
         }
-        Ok(())
     }
 
     /// Writes snapshot, indexes and the clean flag; the log is flushed to its end and nothing is appended any more.
@@ -222,10 +277,7 @@ impl Shard {
         assert!(self.watermarks.flushed().0 == end, "a clean stop comes after the last flush");
         house.image = Some(self.take_image(&mut house.sealed));
         self.write_image(&mut house)?;
-        if let Err(error) = self.keep_indexes(&mut house, true) {
-            // Derived: the next start reads more of the log instead.
-            tracing::warn!(%error, "writing the indexes failed");
-        }
+        self.keep_indexes(&mut house, true);
         let mut superblock = lock(&self.superblock);
         if let Some(superblock) = superblock.as_mut() {
             let prewritten = self.files.zeroed_end(end);
@@ -243,3 +295,22 @@ impl Shard {
 /// When so few bytes of room are left (or an eighth of what is wanted ahead, if less), a disk that gives no more counts
 /// as full.
 const PRESSED_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_logged_when_it_is_new_and_then_rarely() {
+        let mut job = Job::default();
+        assert!(job.is_news(0, "EIO") && !job.is_news(1, "EIO") && !job.is_news(REPEAT_MS - 1, "EIO"));
+        assert!(job.is_news(REPEAT_MS, "EIO") && job.is_news(REPEAT_MS, "ENOSPC"));
+        job.ended(5, "a test", Err(io::ErrorKind::Other.into()));
+        assert!(!job.may_run(5) && !job.may_run(4 + RETRY_MS) && job.may_run(5 + RETRY_MS));
+        job.ended(6 + RETRY_MS, "a test", Ok(()));
+        assert!(
+            job.may_run(6 + RETRY_MS) && job.is_news(REPEAT_MS, "ENOSPC"),
+            "what ended well is forgotten"
+        );
+    }
+}

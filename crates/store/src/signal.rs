@@ -20,6 +20,11 @@ impl Signal {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_raised(&self) -> bool {
+        *lock(&self.raised)
+    }
+
     /// Waits until raised, or for `limit`, and lowers the flag.
     pub(crate) fn wait(&self, limit: Option<Duration>) {
         let mut raised = lock(&self.raised);

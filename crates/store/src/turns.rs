@@ -60,7 +60,8 @@ impl Shard {
             let before = self.watermarks.written();
             let outcome = self.write_backlog(&mut writer);
             drop(writer);
-            if self.room_left() < self.options.prewrite_bytes / 4 {
+            // No more than a file is ever made ahead, however small the files are.
+            if self.room_left() < self.options.prewrite_bytes.min(self.options.file_bytes) / 4 {
                 self.house_signal.raise();
             }
             if self.watermarks.written() > before {

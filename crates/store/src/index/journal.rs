@@ -261,6 +261,11 @@ impl Journal {
             .and_then(|()| if new_names { self.disk.sync_dir(&self.dir) } else { Ok(()) });
         if let Err(error) = &synced {
             self.writer().failed = Some(error.to_string());
+            tracing::warn!(
+                %error,
+                dir = %self.dir.display(),
+                "a sync failed: the queue index on disk stays behind until the next start, which reads the log instead"
+            );
         }
         synced
     }
@@ -371,6 +376,11 @@ impl Writer {
     /// True when files can go that the newest checkpoint still names.
     pub(super) fn has_unneeded(&self) -> bool {
         self.files.first_key_value().is_some_and(|(file, _)| *file < self.first_needed())
+    }
+
+    /// True when a sync failed: no checkpoint succeeds any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.failed.is_some()
     }
 
     fn check(&self) -> io::Result<()> {

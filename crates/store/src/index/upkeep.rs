@@ -162,6 +162,11 @@ impl QueueIndex {
         self.journal.remove_unneeded()
     }
 
+    /// True when a sync of the journal failed: no checkpoint succeeds until the index is opened anew.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.journal.writer().is_given_up()
+    }
+
     /// Appends all entries below `covered` that are not on disk.
     fn append_dirty(&self, covered: u64) {
         for shard in &self.shards {
@@ -204,7 +209,8 @@ impl QueueIndex {
         }
         let covered = {
             let writer = self.journal.writer();
-            writer.checkpoint.filter(|_| writer.has_unneeded()).map(|(covered, _)| covered)
+            let wanted = writer.has_unneeded() && !writer.is_given_up();
+            writer.checkpoint.filter(|_| wanted).map(|(covered, _)| covered)
         };
         if let Some(covered) = covered {
             self.journal.checkpoint(covered)?;
