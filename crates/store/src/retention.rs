@@ -13,7 +13,7 @@ use braid_io::Clock;
 
 use crate::catalog::QueueKey;
 use crate::health::lock;
-use crate::housekeeping::House;
+use crate::housekeeping::{House, Job};
 use crate::shard::Shard;
 
 /// A wall clock that moved on by this much more than the monotonic one has jumped.
@@ -54,6 +54,9 @@ pub(crate) struct Retention {
     /// Files that came of age in this span of wall time did so by a jump of the clock, or while nobody was running.
     doubted: Option<(i64, i64)>,
     doubted_next_ms: u64,
+    /// Files below the log's start whose names may still be on the disk.
+    unlinked: Vec<u64>,
+    job: Job,
 }
 
 /// Why a file goes.
@@ -75,6 +78,8 @@ impl Retention {
             monotonic_ms,
             doubted,
             doubted_next_ms: monotonic_ms,
+            unlinked: Vec::new(),
+            job: Job::default(),
         }
     }
 
@@ -128,13 +133,38 @@ impl Shard {
                 used_percent.unwrap_or(100)
             ));
         }
-        if let Some(reason) =
-            self.head_file_goes(house, wall, used_percent.is_some_and(|used| used >= at_once))
-            && let Err(error) = self.give_up_head(house, reason)
-        {
-            tracing::warn!(%error, "deleting the oldest log file failed; it is tried again");
+        let now = self.clock.monotonic_ms();
+        if house.retention.job.may_run(now) {
+            let at_once = used_percent.is_some_and(|used| used >= at_once);
+            let done = self.give_up_oldest(house, wall, at_once);
+            house.retention.job.ended(now, "giving up the oldest log file", done);
         }
         pressed
+    }
+
+    fn give_up_oldest(&self, house: &mut House, wall: i64, at_once: bool) -> io::Result<()> {
+        // A file that is still there has given no room: none may follow it until it is gone.
+        self.remove_unlinked(house)?;
+        match self.head_file_goes(house, wall, at_once) {
+            Some(reason) => self.give_up_head(house, reason),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the files that the log has given up, durably.
+    fn remove_unlinked(&self, house: &mut House) -> io::Result<()> {
+        if house.retention.unlinked.is_empty() {
+            return Ok(());
+        }
+        for &base in &house.retention.unlinked {
+            match self.disk.remove_file(&self.layout.log_file(base)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        crate::files::sync_dir(&*self.disk, &self.layout.commitlog)?;
+        house.retention.unlinked.clear();
+        Ok(())
     }
 
     /// Percent of the disk in use, when so little is free that it counts.
@@ -194,16 +224,19 @@ impl Shard {
         house.sealed.remove(&head);
         let before = (reason == Reason::Pressure).then(|| self.first_offsets());
         tracing::info!(head, ?reason, "the oldest log file is deleted");
-        // Whatever fails from here on is made good by the next start: the file lies below the log's start.
+        // Whatever fails from here on is made good by the next start: the file lies below the log's start. Until then
+        // the file goes whatever becomes of the indexes, which only hold too much.
         self.files.take_out(head);
+        house.retention.unlinked.push(head);
         self.forget_topics_below(first);
-        self.queues.trim(first)?;
-        self.keys.trim(first)?;
+        let trimmed = (self.queues.trim(first), self.keys.trim(first));
         if let Some(before) = before {
             self.tell_pressure(head, &before);
         }
-        self.disk.remove_file(&self.layout.log_file(head))?;
-        crate::files::sync_dir(&*self.disk, &self.layout.commitlog)
+        self.remove_unlinked(house)?;
+        trimmed.0.and(trimmed.1).map_err(|error| {
+            io::Error::new(error.kind(), format!("it is deleted, but an index could not be trimmed: {error}"))
+        })
     }
 
     fn first_offsets(&self) -> Vec<(QueueKey, u64)> {

@@ -3,6 +3,8 @@
 use braid_io::sim::{FaultKind, Faults};
 
 use super::*;
+use crate::append::Target;
+use crate::report::Health;
 
 const QUEUES: &str = "/data/braid/derived/queues";
 const KEYS: &str = "/data/braid/derived/keys";
@@ -107,4 +109,65 @@ fn writers_of_small_files_do_not_wake_who_keeps_house() {
         send(&store, &t, 0, &[0; 1000]);
     }
     assert!(signal.is_raised(), "the room gets short");
+}
+
+#[test]
+fn a_file_goes_although_an_index_cannot_be_trimmed() {
+    let mut bench = Bench::new();
+    bench.options.retention.keep_ms = 3_600_000;
+    let (store, _) = bench.open();
+    let (t, other) = (topic(&store, "T"), topic(&store, "Other"));
+    let more: Vec<Target> = (0..999).map(|id| Target { queue: queue(&other, id), count: 1 }).collect();
+    // Until the queue index has a second file.
+    while names(&bench, QUEUES).len() < 2 {
+        let mut builder = GroupBuilder::new();
+        builder.record(NewRecord { more_targets: &more, ..record(&t, 3, b"spread") });
+        store.append(store.group(builder).unwrap()).unwrap();
+        store.write_turn();
+        while store.flush_is_due() {
+            store.flush_turn();
+        }
+        bench.clock.advance(5000);
+        keep_house(&store, 2);
+    }
+    // What the first file holds dies with the log files before these.
+    fill(&store, &t, 2);
+    bench.clock.advance(5000);
+    keep_house(&store, 5);
+    bench.disk.fail_next(FaultKind::SyncError, QUEUES);
+    bench.clock.advance(7_200_000);
+    for _ in 0..2 * store.watermarks().appended().0 / FILE_BYTES {
+        keep_house(&store, 3);
+        let first = bench.log_file(store.log_range().0.0);
+        let first = first.file_name().unwrap().to_str().unwrap();
+        assert_eq!(names(&bench, "/data/commitlog")[0], first, "what the log gave up is gone");
+        bench.clock.advance(1000);
+    }
+    assert_eq!(bench.disk.coverage().of("sync-error"), 1, "the index was to be trimmed");
+    let (first, end) = store.log_range();
+    assert_eq!(first.0, end.0 - end.0 % FILE_BYTES);
+    assert_eq!(store.health(), Health::Serving);
+}
+
+#[test]
+fn no_file_goes_before_the_one_ahead_of_it_is_gone() {
+    let mut bench = Bench::new();
+    bench.options.retention.keep_ms = 1000;
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    fill(&store, &t, 3);
+    keep_house(&store, 5);
+    bench.disk.fail_next(FaultKind::DirSyncError, "commitlog");
+    bench.clock.advance(1001);
+    keep_house(&store, 10);
+    assert_eq!(bench.disk.coverage().of("dir-sync-error"), 1);
+    assert_eq!(
+        store.log_range().0.0,
+        FILE_BYTES,
+        "it is not known to be gone, and is not tried at every turn"
+    );
+    bench.clock.advance(1000);
+    keep_house(&store, 10);
+    assert_eq!(store.log_range().0.0, 3 * FILE_BYTES);
+    assert_eq!(names(&bench, "/data/commitlog")[0], format!("{:020}", 3 * FILE_BYTES));
 }
