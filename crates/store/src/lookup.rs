@@ -134,7 +134,9 @@ impl Shard {
     fn fetch(&self, queue: QueueKey, entries: &[Entry], may_wait: bool) -> Result<Fetched, StoreError> {
         let topic = {
             let catalog = self.catalog();
-            let Some(topic) = catalog.live(queue.topic) else { return Ok(Fetched::Records(Vec::new(), None)) };
+            let Some(topic) = catalog.live(queue.topic) else {
+                return Ok(Fetched::Records(Vec::new(), None));
+            };
             topic.name.clone()
         };
         let mut records = Vec::with_capacity(entries.len());

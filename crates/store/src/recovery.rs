@@ -53,21 +53,15 @@ pub(crate) fn open(
 
     let end = outcome.end.end;
     let (settled, files) = if report.damage.is_empty() {
-        let (settled, files) =
-            directory.settle(&options, &*disk, outcome.scan, outcome.end, outcome.clean)?;
-        report.cut_bytes = settled.cut_bytes;
-        (settled, files)
+        directory.settle(&options, &*disk, outcome.scan, outcome.end, outcome.clean)?
     } else {
         let files = known_files(&directory.superblock, outcome.scan, end);
-        (
-            Settled {
-                health: Health::ReadOnly(describe_damage(&report.damage)),
-                superblock: None,
-                cut_bytes: 0,
-            },
-            files,
-        )
+        (Settled::read_only(describe_damage(&report.damage)), files)
     };
+    report.cut_bytes = settled.cut_bytes;
+    if let Health::ReadOnly(why) = &settled.health {
+        report.notes.push(format!("the log is open for reading only: {why}"));
+    }
 
     let Outcome { queues, keys, catalog, state, last_group, store_ms, sealed, .. } = outcome;
     // The next offsets of queues that have no record left are in the snapshot alone.
@@ -112,11 +106,17 @@ struct Directory {
     ids: Ids,
 }
 
-/// A log that goes on.
+/// A log that goes on, or that is open for reading.
 struct Settled {
     health: Health,
     superblock: Option<SuperblockFile>,
     cut_bytes: u64,
+}
+
+impl Settled {
+    fn read_only(why: String) -> Self {
+        Self { health: Health::ReadOnly(why), superblock: None, cut_bytes: 0 }
+    }
 }
 
 impl Directory {
@@ -139,7 +139,7 @@ impl Directory {
     }
 
     /// Makes the log's end what it was found to be, durably, and says so in the superblock: after this it may be
-    /// appended to.
+    /// appended to. A disk that has no room for the copies that this takes leaves a log to read from.
     fn settle(
         &mut self,
         options: &StoreOptions,
@@ -151,14 +151,29 @@ impl Directory {
         let layout = &self.layout;
         let end = log_end.end;
         let unclean = !clean && !self.is_new;
+        // First of all, because it makes room.
+        remove_unused(disk, layout, &mut scan, end).map_err(io_error("removing unused log files"))?;
         let mut cut_bytes = 0;
         if unclean {
             cut_bytes = cut(&scan, log_end).map_err(io_error("cutting the log's torn end"))?;
-            make_durable(disk, layout, &scan, &self.superblock, end).map_err(io_error("syncing the log"))?;
         }
-        remove_unused(disk, layout, &mut scan, end).map_err(io_error("removing unused log files"))?;
-        let mut file = SuperblockFile::renew(disk, &layout.superblock, self.superblock.clone(), self.is_new)
-            .map_err(io_error("writing the superblock"))?;
+        let written = if unclean { make_durable(disk, layout, &scan, &self.superblock, end) } else { Ok(()) };
+        let renewed = written.map_err(|error| ("syncing the log", error)).and_then(|()| {
+            SuperblockFile::renew(disk, &layout.superblock, self.superblock.clone(), self.is_new)
+                .map_err(|error| ("writing the superblock", error))
+        });
+        let mut file = match renewed {
+            Ok(file) => file,
+            Err((what, error)) if is_full(&error) && !self.is_new => {
+                // What readers are given should outlive a power cut, as far as a sync alone can see to that.
+                if let Some(file) = scan.file(scan.base_of(end.saturating_sub(1))) {
+                    file.sync_data().map_err(io_error("syncing the log"))?;
+                }
+                let settled = Settled { cut_bytes, ..Settled::read_only(describe_full_disk(what)) };
+                return Ok((settled, known_files(&self.superblock, scan, end)));
+            }
+            Err((what, error)) => return Err(io_error(what)(error)),
+        };
 
         let log_files = known_files(&self.superblock, scan, end);
         let mut health = Health::Serving;
@@ -559,13 +574,19 @@ fn write_back_rescue(
 }
 
 /// Files that were made ahead hold nothing. Their names may be in the cache alone, after a sync of the directory that
-/// failed, so they are made anew when they are needed.
+/// failed, so they are made anew when they are needed. The last goes first, durably: a power cut must not leave a gap.
 fn remove_unused(disk: &dyn Disk, layout: &Layout, scan: &mut LogScan, end: u64) -> io::Result<()> {
-    let unused = scan.take_from(end);
-    for &base in unused.keys() {
+    for (base, file) in scan.take_from(end).into_iter().rev() {
+        // Room is free when nobody holds the file.
+        drop(file);
         disk.remove_file(&layout.log_file(base))?;
+        sync_dir(disk, &layout.commitlog)?;
     }
-    if unused.is_empty() { Ok(()) } else { sync_dir(disk, &layout.commitlog) }
+    Ok(())
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn make_file(disk: &dyn Disk, layout: &Layout, log_files: &LogFiles, end: u64) -> Result<(), PrepareError> {
@@ -573,6 +594,13 @@ fn make_file(disk: &dyn Disk, layout: &Layout, log_files: &LogFiles, end: u64) -
     let file: LogFile = files::create(disk, layout, end, log_files.file_bytes)?;
     log_files.insert(file);
     Ok(())
+}
+
+fn describe_full_disk(what: &str) -> String {
+    format!(
+        "the disk is full, so what an unclean stop left could not be made durable ({what}); nothing is lost: free space \
+         and start again"
+    )
 }
 
 fn describe_damage(damage: &[Damage]) -> String {

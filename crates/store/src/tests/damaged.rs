@@ -97,3 +97,62 @@ fn a_store_that_was_opened_on_damage_closes_in_order() {
     drop(store);
     assert!(!bench.open().1.damage.is_empty(), "nothing was written");
 }
+
+/// The process is killed on a full disk. What was made ahead may be given back; with no room left even so, readers are
+/// served all the same, and the start after space was freed goes on as if nothing had been.
+#[test]
+fn a_full_disk_keeps_no_reader_out_after_an_unclean_stop() {
+    for made_ahead in [true, false] {
+        let bench = Bench::new();
+        let (store, _) = bench.open();
+        let t = topic(&store, "T");
+        // All of the log's end is unproved: the superblock was written when the log was new.
+        (0..9).for_each(|n| drop(send(&store, &t, 0, &[n; 3000])));
+        if made_ahead {
+            keep_house(&store, 3);
+        }
+        assert_eq!(bench.disk.bytes(&bench.log_file(FILE_BYTES)).is_ok(), made_ahead);
+        drop(store);
+        bench.disk.kill();
+        let space = bench.disk.space(Path::new(DIR)).unwrap();
+        let full = Faults { capacity: Some(space.total - space.free), ..Faults::default() };
+        bench.disk.set_faults(full);
+        let sent: Vec<Vec<u8>> = (0..9).map(|n| vec![n; 3000]).collect();
+        for _ in 0..2 {
+            let (store, report) = bench.open();
+            assert!(report.damage.is_empty(), "{report:?}");
+            assert_eq!(all(&store, queue(&t, 0)), sent);
+            if made_ahead {
+                break;
+            }
+            let Health::ReadOnly(why) = store.health() else { panic!("{:?}", store.health()) };
+            assert!(why.contains("the disk is full") && why.contains("start again"), "{why}");
+            assert!(report.notes.iter().any(|note| note.contains(&why)), "{report:?}");
+            assert!(matches!(append(&store, &t, 0, b"no"), Err(AppendError::Closed(_))));
+            keep_house(&store, 5);
+            assert!(
+                matches!(store.health(), Health::ReadOnly(_)),
+                "house is not kept in a log that is not settled"
+            );
+            store.close().unwrap();
+        }
+        bench.disk.set_faults(Faults::default());
+        bench.disk.crash();
+        let (store, _) = bench.open();
+        assert_eq!(store.health(), Health::Serving);
+        let left = all(&store, queue(&t, 0));
+        assert_eq!(left, sent);
+        assert_eq!(send(&store, &t, 0, b"on").records[0].offset, 9);
+    }
+}
+
+#[test]
+fn a_clean_stop_on_a_full_disk_says_what_the_disk_said() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    topic(&store, "T");
+    let space = bench.disk.space(Path::new(DIR)).unwrap();
+    bench.disk.set_faults(Faults { capacity: Some(space.total - space.free), ..Faults::default() });
+    let said = store.close().unwrap_err().to_string();
+    assert!(said.starts_with("the disk answered: ") && !said.contains("reading"), "{said}");
+}
