@@ -147,7 +147,7 @@ impl Running {
         let broker = Broker::open(store.clone(), clock, options, policy)
             .map_err(|error| failed("the broker's state can't be read", &error))?;
         let no_thread = |error: io::Error| failed("the system gives no thread", &error);
-        let store_driver = Arc::new(Driver::start(store.clone()).map_err(no_thread)?);
+        let store_driver = Arc::new(Driver::start_before_serving(store.clone()).map_err(no_thread)?);
         // Topics and groups of the system were appended while nobody wrote.
         store.write_turn();
         store_driver.written();
@@ -161,6 +161,7 @@ impl Running {
         let broker_driver =
             braid_broker::driver::Driver::start(Arc::clone(&broker), end_turn).map_err(no_thread)?;
         let edge = edge.serve().map_err(no_thread)?;
+        store_driver.serving();
         Ok(Running { store: store.clone(), report, store_driver, broker, broker_driver, edge })
     }
 
@@ -231,6 +232,7 @@ fn edge_options(config: &Config) -> EdgeOptions {
         auto_create_group: rocketmq.auto_create_group,
         default_topic_queue_nums: rocketmq.default_topic_queues,
         message_bytes_max: rocketmq.max_message_bytes.0 as usize,
+        order_message_enable: rocketmq.order_message,
         reactors: if listen.threads == 0 { defaults.reactors } else { listen.threads as usize },
         sync_flush_timeout_ms: config.store.flush_timeout_ms.into(),
         data_dir: config.store.dir.0.clone(),
@@ -265,5 +267,20 @@ fn bind_error(error: braid_edge_rocketmq::BindError) -> CliError {
         }
         BindError::State(_) => "the file lies in braid/ of the data directory",
     };
-    CliError::new(Code::Failure, error.to_string()).hint(hint)
+    let taken =
+        matches!(&error, BindError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse);
+    CliError::new(if taken { Code::Conflict } else { Code::Failure }, error.to_string()).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edge_is_told_whether_routes_name_the_queues_of_ordered_topics() {
+        let mut config = Config::default();
+        assert!(!edge_options(&config).order_message_enable);
+        config.rocketmq.order_message = true;
+        assert!(edge_options(&config).order_message_enable);
+    }
 }

@@ -71,6 +71,7 @@ static FATES: &[(&str, Fate)] = &[
     ("autoCreateSubscriptionGroup", Sets("rocketmq.auto_create_group", truth)),
     ("defaultTopicQueueNums", Sets("rocketmq.default_topic_queues", same)),
     ("maxMessageSize", Sets("rocketmq.max_message_bytes", same)),
+    ("orderMessageEnable", Sets("rocketmq.order_message", truth)),
     ("syncFlushTimeout", Sets("store.flush_timeout_ms", same)),
     ("regionId", Sets("rocketmq.region", same)),
     // --- what must not be lost ---
@@ -252,9 +253,13 @@ fn same(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Java's `Boolean.parseBoolean`: everything but "true" is false.
+/// Java takes everything but "true" for false; a word that is neither is a mistake that nobody wants to find later.
 fn truth(text: &str) -> Result<String, String> {
-    Ok(is_true(text).to_string())
+    if is_true(text) || text.eq_ignore_ascii_case("false") {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("is neither true nor false: `{text}`"))
+    }
 }
 
 fn is_true(text: &str) -> bool {
@@ -399,7 +404,7 @@ mod tests {
         let content = "brokerClusterName = C1\nbrokerName=broker-a\nbrokerId=0\nlistenPort=20911\nflushDiskType=ASYNC_FLUSH\n\
             storePathRootDir=/var/mq\nfileReservedTime=48\nbrokerIP1=10.1.2.3\nmappedFileSizeCommitLog=1048576\n\
             maxMessageSize=65536\nautoCreateTopicEnable=FALSE\nautoCreateSubscriptionGroup=true\nmessageDelayLevel=1s 2s\n\
-            defaultTopicQueueNums=4\nbrokerRole=ASYNC_MASTER\n";
+            defaultTopicQueueNums=4\norderMessageEnable=true\nbrokerRole=ASYNC_MASTER\n";
         let read = read("broker.conf", content);
         assert!(read.problems.is_empty() && read.warnings.is_empty(), "{read:?}");
         let taken: Vec<_> = read.entries.iter().map(|entry| (entry.key.name, entry.text.as_str())).collect();
@@ -417,6 +422,7 @@ mod tests {
             ("rocketmq.auto_create_group", "true"),
             ("rocketmq.message_delay_level", "1s 2s"),
             ("rocketmq.default_topic_queues", "4"),
+            ("rocketmq.order_message", "true"),
         ];
         assert_eq!(taken, expected);
     }
@@ -466,6 +472,8 @@ mod tests {
     fn the_last_value_counts_and_wrong_ones_have_a_place() {
         let read_twice = read("broker.conf", "brokerName=a\nbrokerName=b\n");
         assert_eq!(read_twice.entries.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["b"]);
+        let unclear = read("broker.conf", "autoCreateTopicEnable = maybe\n").problems;
+        assert!(unclear[0].message.contains("neither true nor false"), "{unclear:?}");
         let wrong = read("broker.conf", "listenPort = seven\n").problems;
         assert_eq!(
             wrong[0].to_string(),

@@ -81,7 +81,7 @@ fn a_taken_port_refuses_the_start_and_a_second_start_finds_the_directory_whole()
     let address = taken.local_addr().expect("an address").to_string();
     let set = format!("listen.nameserver={address}");
     let refused = Outcome::of(Broker::command(dir.path(), &["--set", &set]).output().expect("it starts"));
-    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_eq!(refused.code, 4, "{refused:?}");
     let line = refused.err.lines().last().expect("an error");
     let error: Value = serde_json::from_str(line).expect("JSON");
     assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains(&address)), "{line}");
