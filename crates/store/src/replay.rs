@@ -60,10 +60,33 @@ pub(crate) struct Replay<'a> {
     /// Set behind a damaged range: gaps in queues are told from here on. (topic, queue id, first, count)
     pub(crate) damaged: bool,
     pub(crate) lost: Vec<(String, u32, u64, u64)>,
+    /// Finds the gaps where no index is filled.
+    pub(crate) gaps: Option<Gaps>,
     /// Told of every record of a topic that lived, with its entries.
     pub(crate) watch: Option<&'a mut dyn Watch>,
     /// Records of a group that is not complete yet.
     group: Vec<(u64, Vec<u8>)>,
+}
+
+/// The next offset of each queue as the records themselves tell it.
+pub(crate) struct Gaps {
+    next: BTreeMap<QueueKey, u64>,
+    /// The log begins with its first record ever, so every queue begins at 0.
+    is_whole: bool,
+}
+
+impl Gaps {
+    pub(crate) fn new(is_whole: bool) -> Self {
+        Self { next: BTreeMap::new(), is_whole }
+    }
+
+    /// Takes an entry; gives the offset at which a gap before it begins.
+    fn take(&mut self, queue: QueueKey, entry: &Entry) -> Option<u64> {
+        let known = self.next.get(&queue).copied().or(self.is_whole.then_some(0));
+        let next = known.unwrap_or(entry.first_offset);
+        self.next.insert(queue, next.max(entry.next_offset()));
+        (entry.first_offset > next).then_some(next)
+    }
 }
 
 /// Notes of one opening that are kept; a damaged log could have millions.
@@ -90,6 +113,7 @@ impl<'a> Replay<'a> {
             notes: Vec::new(),
             damaged: false,
             lost: Vec::new(),
+            gaps: None,
             watch: None,
             group: Vec::new(),
         }
@@ -150,7 +174,8 @@ impl<'a> Replay<'a> {
         if position >= self.covered.state && topic == Some(STATE_TOPIC_NUMBER) {
             self.apply_state(position, view.body())?;
         }
-        if position >= self.covered.queues || position >= self.covered.keys || self.watch.is_some() {
+        let is_wanted = self.watch.is_some() || self.gaps.is_some();
+        if position >= self.covered.queues || position >= self.covered.keys || is_wanted {
             self.enter(position, topic, view);
         }
         Ok(())
@@ -206,6 +231,13 @@ impl<'a> Replay<'a> {
         if let Some(watch) = self.watch.as_mut() {
             watch.record(position, view, &entries, &hashes);
         }
+        for (queue, entry) in &entries {
+            if let Some(first) = self.gaps.as_mut().and_then(|gaps| gaps.take(*queue, entry))
+                && self.damaged
+            {
+                self.lose(*queue, first, entry.first_offset);
+            }
+        }
         if position >= self.covered.queues {
             entries.into_iter().for_each(|(queue, entry)| self.enter_queue(queue, entry));
         }
@@ -224,12 +256,29 @@ impl<'a> Replay<'a> {
                 ));
             }
             Some(next) if self.damaged && entry.first_offset > next => {
-                let name = self.catalog.live(queue.topic).map_or(String::new(), |t| t.name.to_string());
-                self.lost.push((name, queue.queue_id, next, entry.first_offset - next));
+                self.lose(queue, next, entry.first_offset);
             }
             _ => {}
         }
         self.queues.insert(queue, entry);
+    }
+
+    /// Told the next offsets that queues had: what no record is left of at a queue's end is lost too.
+    pub(crate) fn lose_ends(&mut self, known: &BTreeMap<QueueKey, u64>) {
+        let Some(gaps) = self.gaps.take().filter(|_| self.damaged) else { return };
+        for (&queue, &known) in known {
+            let next = gaps.next.get(&queue).copied().or(gaps.is_whole.then_some(0));
+            if let Some(next) = next.filter(|&next| next < known) {
+                self.lose(queue, next, known);
+            }
+        }
+    }
+
+    /// Offsets of a topic that is deleted are no loss.
+    fn lose(&mut self, queue: QueueKey, first: u64, end: u64) {
+        if let Some(topic) = self.catalog.live(queue.topic) {
+            self.lost.push((topic.name.to_string(), queue.queue_id, first, end - first));
+        }
     }
 
     fn note(&mut self, sentence: String) {

@@ -18,7 +18,7 @@ use crate::options::StoreOptions;
 use crate::progress::Position;
 use crate::read::QueueOffsets;
 use crate::recovery::{Attempt, io_error, load_snapshot, open_files, refuse_superblock, take_lock};
-use crate::replay::{Covered, Replay, Watch};
+use crate::replay::{Covered, Gaps, Replay, Watch};
 use crate::report::{Damage, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue;
 use crate::scan::{At, LogScan};
@@ -166,6 +166,9 @@ impl Stopped {
         replay.state = self.snapshot.state.clone();
         replay.last_group = self.snapshot.last_group;
         replay.sealed = self.snapshot.sealed.clone();
+        // As for a missing snapshot: nothing was deleted from a log whose first byte is there.
+        let is_whole = self.superblock.first_position == self.superblock.checksum_from;
+        replay.gaps = Some(Gaps::new(is_whole));
         Walk {
             scan: self.scan(),
             replay,
@@ -256,6 +259,7 @@ pub fn verify(
     walk.replay.watch = Some(&mut check);
     walk.check_files(first)?;
     let LogEnd { end, .. } = walk.run(first)?;
+    walk.replay.lose_ends(&stopped.snapshot.queues);
     walk.tell_lost();
     let Walk { replay, rows, damage, .. } = walk;
     let (records, notes) = (replay.records, replay.notes);
@@ -348,6 +352,7 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
     let mut walk = stopped.walk(options, &queues, &keys, covered);
     walk.check_files(first)?;
     let LogEnd { mut end, .. } = walk.run(first)?;
+    walk.replay.lose_ends(&stopped.snapshot.queues);
     walk.tell_lost();
     let Walk { mut scan, replay, damage, .. } = walk;
     let mut repair = Repair { end: Position(end), damage, notes: stopped.notes.clone() };

@@ -58,6 +58,9 @@ fn damage_is_told_with_its_offsets_and_given_up_by_a_repair() {
 
     let found = verify(&bench.options, disk(&bench), &mut |_, _| {}).unwrap();
     assert!(!found.is_sound() && found.damage.len() == 2, "{found:?}");
+    let lost = |queue_id, first, count| ("T".to_owned(), queue_id, first, count);
+    assert_eq!(found.damage[0].lost, [lost(0, 1, 1), lost(1, 1, 1)]);
+    assert_eq!(found.damage[1].lost, [lost(0, 5, 1)], "the snapshot knows where the queue ended");
     let given_up = repair(&bench.options, disk(&bench)).unwrap();
     assert_eq!(given_up.damage, found.damage);
     let found = verify(&bench.options, disk(&bench), &mut |_, _| {}).unwrap();
