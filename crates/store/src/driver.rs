@@ -32,7 +32,21 @@ impl Driver {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(store: Store) -> io::Result<Self> {
+        Self::start_with(&store, true)
+    }
+
+    /// As [`start`](Self::start), but the log is pre-written ahead only after [`serving`](Self::serving): until then
+    /// room is made when an append wants it, and the disk is left to what the start itself needs.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_before_serving(store: Store) -> io::Result<Self> {
+        Self::start_with(&store, false)
+    }
+
+    fn start_with(store: &Store, prewrites: bool) -> io::Result<Self> {
         let shard = store.shard();
+        shard.prewrites.store(prewrites, Ordering::Release);
         let mut driver =
             Self { shard: shard.clone(), stopping: Arc::default(), threads: Vec::with_capacity(2) };
         let (flushed, stopping) = (shard.clone(), driver.stopping.clone());
@@ -47,6 +61,12 @@ impl Driver {
     /// Tells the flush thread that something was written: called by whoever did a `write_turn`.
     pub fn written(&self) {
         self.shard.flush_signal.raise();
+    }
+
+    /// Says that clients are served now: pre-writing begins.
+    pub fn serving(&self) {
+        self.shard.prewrites.store(true, Ordering::Release);
+        self.shard.house_signal.raise();
     }
 
     /// Ends both threads and waits for them. The store stays open.

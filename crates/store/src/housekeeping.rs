@@ -160,6 +160,10 @@ impl Shard {
 
     /// One step of making room ahead of the tail. `pressed` says that the disk is too full for writers.
     fn make_room_ahead(&self, pressed: bool) -> u64 {
+        // Until then the flush thread makes what appends want. A disk that got full must be looked at in any case.
+        if !self.prewrites.load(Ordering::Acquire) && self.health.is_serving() {
+            return IDLE_MS;
+        }
         let appended = self.watermarks.appended().0;
         // One file ahead is enough, however small the files are.
         let next_file_end = self.files.base_of(appended) + 2 * self.options.file_bytes;

@@ -57,6 +57,8 @@ pub(crate) struct Shard {
     pub(crate) first: AtomicU64,
     /// Up to here the superblock proves that the log is durable; a file is written only when its start is.
     pub(crate) proved: AtomicU64,
+    /// False while the log is not pre-written ahead, since whoever waits for the start comes first.
+    pub(crate) prewrites: AtomicBool,
     /// Something appended waits for the flush thread to write it.
     pub(crate) needs_write: AtomicBool,
     /// Room is wanted up to here; 0 when nobody waits for it.
@@ -140,6 +142,7 @@ impl Shard {
             house: Mutex::new(parts.house),
             first: AtomicU64::new(parts.first),
             proved: AtomicU64::new(end),
+            prewrites: AtomicBool::new(true),
             needs_write: AtomicBool::new(false),
             room_wanted: AtomicU64::new(0),
             ids: Mutex::new(parts.ids),

@@ -4,6 +4,7 @@ use braid_io::sim::{FaultKind, Faults};
 
 use super::*;
 use crate::append::Target;
+use crate::driver::Driver;
 use crate::report::Health;
 
 const QUEUES: &str = "/data/braid/derived/queues";
@@ -109,6 +110,32 @@ fn writers_of_small_files_do_not_wake_who_keeps_house() {
         send(&store, &t, 0, &[0; 1000]);
     }
     assert!(signal.is_raised(), "the room gets short");
+}
+
+#[test]
+fn the_log_is_prewritten_only_when_clients_are_served() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    let shard = store.shard();
+    let driver = Driver::start_before_serving(store.clone()).unwrap();
+    keep_house(&store, 10);
+    assert_eq!(shard.files.room_end(), FILE_BYTES, "the first file is as it was made");
+    // What is appended meanwhile gets its room all the same.
+    while store.watermarks().appended().0 < FILE_BYTES {
+        if let Err(error) = append(&store, &t, 0, &[1; 3000]) {
+            assert!(matches!(error, AppendError::Busy { .. }), "{error}");
+            std::thread::yield_now();
+        }
+        store.write_turn();
+        driver.written();
+    }
+    keep_house(&store, 10);
+    assert_eq!(shard.files.room_end(), 2 * FILE_BYTES);
+    driver.serving();
+    while shard.files.room_end() == 2 * FILE_BYTES {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
