@@ -9,7 +9,8 @@ use braid_record::RecordView;
 pub enum FlushMode {
     /// Dispatched when flushed; the default.
     Sync,
-    /// Dispatched when written; flushed every 500 ms, and earlier when half the unflushed bound is written.
+    /// Dispatched when written; flushed every 500 ms (less than 16 KiB: every 10 s), and earlier when half the unflushed
+    /// bound is written.
     Async,
 }
 
@@ -34,8 +35,8 @@ pub struct RetentionOptions {
     pub keep_ms: i64,
     /// Bytes free on the disk above which disk pressure never deletes. Default 10 GiB, or four log files if smaller.
     pub free_bytes_min: Option<u64>,
-    /// Percent of the disk in use from which old files go, from which files go regardless of age, and from which
-    /// writers are refused. RocketMQ's 75, 85, 90.
+    /// Percent of the disk in use from which expired files go at once even where the clock leaves in doubt whether they
+    /// have, from which files go regardless of age, and from which writers are refused. RocketMQ's 75, 85, 90.
     pub used_percent: [u8; 3],
 }
 

@@ -125,7 +125,7 @@ impl Shard {
     pub(crate) fn keep_retention(&self, house: &mut House) -> bool {
         let wall = house.retention.watch_clock(&*self.clock);
         let used_percent = self.pressing_percent();
-        let [_, at_once, refuse] = self.options.retention.used_percent.map(u64::from);
+        let refuse = u64::from(self.options.retention.used_percent[2]);
         let pressed = used_percent.is_some_and(|used| used >= refuse);
         if pressed {
             self.disk_full(format!(
@@ -135,17 +135,16 @@ impl Shard {
         }
         let now = self.clock.monotonic_ms();
         if house.retention.job.may_run(now) {
-            let at_once = used_percent.is_some_and(|used| used >= at_once);
-            let done = self.give_up_oldest(house, wall, at_once);
+            let done = self.give_up_oldest(house, wall, used_percent);
             house.retention.job.ended(now, "giving up the oldest log file", done);
         }
         pressed
     }
 
-    fn give_up_oldest(&self, house: &mut House, wall: i64, at_once: bool) -> io::Result<()> {
+    fn give_up_oldest(&self, house: &mut House, wall: i64, used_percent: Option<u64>) -> io::Result<()> {
         // A file that is still there has given no room: none may follow it until it is gone.
         self.remove_unlinked(house)?;
-        match self.head_file_goes(house, wall, at_once) {
+        match self.head_file_goes(house, wall, used_percent) {
             Some(reason) => self.give_up_head(house, reason),
             None => Ok(()),
         }
@@ -181,8 +180,8 @@ impl Shard {
             .then(|| u64::try_from(u128::from(used) * 100 / u128::from(space.total)).unwrap_or(100))
     }
 
-    /// Why the oldest file goes now; `None` when it stays.
-    fn head_file_goes(&self, house: &mut House, wall: i64, at_once: bool) -> Option<Reason> {
+    /// Why the oldest file goes now; `None` when it stays. `used_percent`: of the disk, if it counts.
+    fn head_file_goes(&self, house: &mut House, wall: i64, used_percent: Option<u64>) -> Option<Reason> {
         house.sealed.extend(lock(&self.appender).take_seals());
         let head = self.first();
         let end = head + self.options.file_bytes;
@@ -195,7 +194,8 @@ impl Shard {
         // A file without a known time is never of age, but pressure takes it.
         let last_ms = house.sealed.get(&head).copied();
         let of_age = last_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.options.retention.keep_ms));
-        let reason = if at_once {
+        let [clean, force, _] = self.options.retention.used_percent.map(u64::from);
+        let reason = if used_percent.is_some_and(|used| used >= force) {
             Reason::Pressure
         } else if of_age < wall {
             Reason::Age
@@ -208,7 +208,9 @@ impl Shard {
             return None;
         }
         let now = self.clock.monotonic_ms();
-        (reason == Reason::Pressure || house.retention.is_its_turn(of_age, now)).then_some(reason)
+        // A disk that fills up gives nobody the time to put a wrong clock right.
+        let hurries = used_percent.is_some_and(|used| used >= clean);
+        (hurries || reason == Reason::Pressure || house.retention.is_its_turn(of_age, now)).then_some(reason)
     }
 
     fn give_up_head(&self, house: &mut House, reason: Reason) -> io::Result<()> {

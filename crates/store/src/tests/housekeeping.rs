@@ -198,3 +198,37 @@ fn no_file_goes_before_the_one_ahead_of_it_is_gone() {
     assert_eq!(store.log_range().0.0, 3 * FILE_BYTES);
     assert_eq!(names(&bench, "/data/commitlog")[0], format!("{:020}", 3 * FILE_BYTES));
 }
+
+#[test]
+fn files_in_doubt_go_one_a_minute_unless_the_disk_fills_up() {
+    for (percent_used, at_once) in [(70, false), (84, true)] {
+        let mut bench = Bench::new();
+        bench.options.retention.keep_ms = 1000;
+        bench.options.retention.free_bytes_min = Some(u64::MAX);
+        let (store, _) = bench.open();
+        let t = topic(&store, "T");
+        fill(&store, &t, 30);
+        keep_house(&store, 5);
+        let space = bench.disk.space(Path::new(DIR)).unwrap();
+        let capacity = Some((space.total - space.free) * 100 / percent_used);
+        bench.disk.set_faults(Faults { capacity, ..Faults::default() });
+        assert_eq!(store.log_range().0.0, 0);
+        // All are of age now, if the clock is right.
+        bench.clock.jump_wall(86_400_000);
+        keep_house(&store, 100);
+        let gone = store.log_range().0.0 / FILE_BYTES;
+        if at_once {
+            assert!(gone > 2 && gone < 10, "{gone} files went");
+            // Below 75 % the rest waits again.
+            bench.clock.advance(59_999);
+            keep_house(&store, 100);
+            assert!(store.log_range().0.0 / FILE_BYTES <= gone + 1);
+        } else {
+            assert_eq!(gone, 1);
+        }
+        bench.clock.advance(60_000);
+        let before = store.log_range().0.0;
+        keep_house(&store, 100);
+        assert_eq!(store.log_range().0.0, before + FILE_BYTES);
+    }
+}
