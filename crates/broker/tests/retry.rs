@@ -6,7 +6,7 @@
 mod rig;
 
 use braid_broker::{Error, GroupConfig, Resend, SendBack, SentBack};
-use braid_record::id;
+use braid_record::{RecordView, id, property};
 use braid_store::Position;
 
 use rig::{DELAY_TOPIC, Rig, host, pairs, properties, view};
@@ -58,6 +58,45 @@ fn a_message_comes_back_with_its_first_topic_and_id_and_later_each_time() {
         assert_eq!((record.reconsume_times(), record.body(), record.flag()), (times, &b"hello"[..], 7));
         assert_eq!(record.born_timestamp(), rig::START_MS - 1);
         position = newest(&rig, "RETRY-g");
+    }
+}
+
+/// The checksum is the codec's and closes the record, however often the broker writes the message anew.
+#[test]
+fn what_is_sent_back_and_delivered_late_ends_with_its_checksum() {
+    let rig = Rig::new();
+    let given = properties(&[("KEYS", "k"), ("DELAY", "2")]);
+    rig.send("T", 0, b"late", &given);
+    rig.clock.advance(5_000);
+    rig.deliver();
+    let delivered = newest(&rig, "T");
+    let (became, _) = rig.broker.send_back(&back(delivered, 0)).unwrap();
+    assert_eq!(became, SentBack::Retried { delay_level: 3 });
+    rig.settle();
+    rig.clock.advance(10_000);
+    rig.deliver();
+    let retried = newest(&rig, "RETRY-g");
+    let (became, _) = rig.broker.send_back(&back(retried, -1)).unwrap();
+    assert_eq!(became, SentBack::DeadLettered);
+    rig.settle();
+    for (topic, count) in [(DELAY_TOPIC, 2), ("T", 1), ("RETRY-g", 1), ("DEAD-g", 1)] {
+        let records = rig.all(topic);
+        assert_eq!(records.len(), count, "{topic}");
+        for record in &records {
+            let position = view(record).position();
+            let checked = RecordView::check(record, position, true).expect(topic);
+            let names: Vec<&[u8]> = property::iter(checked.properties()).map(|(name, _)| name).collect();
+            let crc = property::CRC32.as_bytes();
+            assert_eq!(names.last(), Some(&crc), "{topic}");
+            assert_eq!(names.iter().filter(|name| **name == crc).count(), 1, "{topic}");
+            let mut flipped = record.to_vec();
+            let last = flipped.len() - property::CRC32.len() - 13;
+            flipped[last] ^= 1;
+            assert!(
+                RecordView::check(&flipped, position, true).is_err(),
+                "{topic}: the checksum covers the record"
+            );
+        }
     }
 }
 
