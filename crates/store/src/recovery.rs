@@ -511,7 +511,7 @@ impl Attempt<'_> {
 
 /// Zeroes what lies behind the log's end, durably, so that it is never taken for a part of what is appended next. A
 /// crash inside leaves a bad place where one was before: the next start cuts again.
-fn cut(scan: &LogScan, LogEnd { end, nonzero_end }: LogEnd) -> io::Result<u64> {
+pub(crate) fn cut(scan: &LogScan, LogEnd { end, nonzero_end }: LogEnd) -> io::Result<u64> {
     let mut at = end;
     while at < nonzero_end {
         let base = scan.base_of(at);

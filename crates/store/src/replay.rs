@@ -53,6 +53,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) last_group: u64,
     /// Time of the newest record.
     pub(crate) store_ms: i64,
+    /// Time of the record that was taken last.
+    last_ms: i64,
     /// Time of each sealed file's last record.
     pub(crate) sealed: BTreeMap<u64, i64>,
     pub(crate) records: u64,
@@ -108,6 +110,7 @@ impl<'a> Replay<'a> {
             queues,
             keys,
             store_ms: 0,
+            last_ms: 0,
             sealed: BTreeMap::new(),
             records: 0,
             notes: Vec::new(),
@@ -147,6 +150,10 @@ impl<'a> Replay<'a> {
     pub(crate) fn record(&mut self, position: u64, bytes: &[u8]) -> Result<(), String> {
         self.records += 1;
         let view = RecordView::parse(bytes).map_err(|error| error.to_string())?;
+        // A repair's filler has the repair's time, not its place's.
+        if view.topic() != LOST_TOPIC {
+            self.last_ms = view.store_timestamp();
+        }
         if view.group_goes_on() {
             self.group.push((position, bytes.to_vec()));
             return Ok(());
@@ -154,6 +161,13 @@ impl<'a> Replay<'a> {
         self.last_group = self.open_group().unwrap_or(position);
         self.keep_group()?;
         self.apply(position, &view)
+    }
+
+    /// True when a record that was found behind a bad place may be the log's: it is not older than what was taken last,
+    /// and its topic lived there.
+    pub(crate) fn may_follow(&self, position: u64, view: &RecordView<'_>) -> bool {
+        let is_known = view.topic() == LOST_TOPIC || self.catalog.resolve(view.topic(), position).is_some();
+        is_known && view.store_timestamp() >= self.last_ms
     }
 
     /// Takes the end of a file.

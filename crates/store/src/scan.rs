@@ -32,9 +32,9 @@ pub(crate) enum At {
 /// What a search found behind a bad place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Behind {
-    /// The nearest whole record of this log.
+    /// The nearest whole record of this log that may follow what lies before the bad place.
     pub(crate) nearest: Option<u64>,
-    /// End of the farthest one.
+    /// End of the farthest whole one, whether it may or not.
     pub(crate) farthest_end: Option<u64>,
     /// End of the last page with a byte that is not zero; the place where the search began if there is none.
     pub(crate) nonzero_end: u64,
@@ -144,7 +144,8 @@ impl LogScan {
     }
 
     /// Looks for whole records of this log from `from` on, and for bytes that are not zero. Ends at the files' end or
-    /// where, at or behind `durable`, `zeros_max` bytes of zeros lie together; with `nearest_only`, at the first record.
+    /// where, at or behind `durable`, `zeros_max` bytes of zeros lie together; with `nearest_only`, at the first record
+    /// that `may_follow`: a body can hold what looks like a record of its place.
     ///
     /// # Errors
     /// The disk's.
@@ -154,6 +155,7 @@ impl LogScan {
         durable: u64,
         zeros_max: u64,
         nearest_only: bool,
+        may_follow: &dyn Fn(u64, &RecordView<'_>) -> bool,
     ) -> io::Result<Behind> {
         let mut behind = Behind { nonzero_end: from, ..Behind::default() };
         let bases: Vec<u64> = self.files.range(self.base_of(from)..).map(|(&base, _)| base).collect();
@@ -164,7 +166,7 @@ impl LogScan {
                 let len = WINDOW_BYTES.min((file_end - at) as usize);
                 let block = self.bytes(at, len)?.to_vec();
                 note_nonzero(&block, at, &mut behind);
-                self.note_records(&block, at, &mut behind)?;
+                self.note_records(&block, at, &mut behind, may_follow)?;
                 if nearest_only && behind.nearest.is_some() {
                     return Ok(behind);
                 }
@@ -179,7 +181,13 @@ impl LogScan {
         Ok(behind)
     }
 
-    fn note_records(&mut self, block: &[u8], at: u64, behind: &mut Behind) -> io::Result<()> {
+    fn note_records(
+        &mut self,
+        block: &[u8],
+        at: u64,
+        behind: &mut Behind,
+        may_follow: &dyn Fn(u64, &RecordView<'_>) -> bool,
+    ) -> io::Result<()> {
         // Both magics begin with this byte, four bytes behind the record's start.
         for found in memchr::memchr_iter(MAGIC_V1.to_be_bytes()[0], block) {
             let Some(start) = found.checked_sub(4) else { continue };
@@ -191,7 +199,12 @@ impl LogScan {
                 continue;
             }
             if let At::Record(size) = self.at(position)? {
-                behind.nearest = Some(behind.nearest.map_or(position, |nearest| nearest.min(position)));
+                if behind.nearest.is_none_or(|nearest| nearest > position)
+                    && RecordView::parse(self.bytes(position, size)?)
+                        .is_ok_and(|view| may_follow(position, &view))
+                {
+                    behind.nearest = Some(position);
+                }
                 let end = position + size as u64;
                 behind.farthest_end = Some(behind.farthest_end.map_or(end, |farthest| farthest.max(end)));
             }

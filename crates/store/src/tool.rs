@@ -17,7 +17,7 @@ use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
 use crate::progress::Position;
 use crate::read::QueueOffsets;
-use crate::recovery::{Attempt, io_error, load_snapshot, open_files, refuse_superblock, take_lock};
+use crate::recovery::{Attempt, cut, io_error, load_snapshot, open_files, refuse_superblock, take_lock};
 use crate::replay::{Covered, Gaps, Replay, Watch};
 use crate::report::{Damage, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue;
@@ -351,7 +351,7 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
     let first = stopped.superblock.first_position;
     let mut walk = stopped.walk(options, &queues, &keys, covered);
     walk.check_files(first)?;
-    let LogEnd { mut end, .. } = walk.run(first)?;
+    let LogEnd { mut end, nonzero_end } = walk.run(first)?;
     walk.replay.lose_ends(&stopped.snapshot.queues);
     walk.tell_lost();
     let Walk { mut scan, replay, damage, .. } = walk;
@@ -373,6 +373,8 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
         }
     }
     end = mender.end_group(&mut scan, replay.last_group, end.max(filled))?;
+    // What is given up behind the end must never be taken for a part of what is appended there.
+    cut(&scan, LogEnd { end, nonzero_end }).map_err(io_error("cutting the log's end"))?;
     repair.end = Position(end);
     let mut known: BTreeMap<QueueKey, u64> = stopped.snapshot.queues.clone();
     for (queue, next) in queues.next_offsets() {

@@ -140,32 +140,38 @@ impl Walk<'_> {
 
     fn judge(&mut self, at: u64, reason: String) -> Result<Next, OpenError> {
         let promised = at < self.durable;
+        let replay = &self.replay;
         let behind = self
             .scan
-            .search(at, self.durable, self.unflushed_bytes_max, promised)
+            .search(at, self.durable, self.unflushed_bytes_max, promised, &|position, view| {
+                replay.may_follow(position, view)
+            })
             .map_err(io_error("reading the log"))?;
         let nearest = behind.nearest.filter(|&nearest| nearest > at);
+        let farthest_end = behind.farthest_end.filter(|&end| end > at);
         // Synced bytes are a prefix, and at most the bound lies behind them.
-        let proved = !promised && behind.farthest_end.is_some_and(|end| end - at > self.unflushed_bytes_max);
-        match nearest {
-            Some(nearest) if promised || proved => {
-                self.rows.push(RecoveryRow::DamageBelowWatermark);
-                self.tell_lost();
-                self.damage.push(Damage {
-                    from: Position(at),
-                    to: Position(nearest),
-                    reason,
-                    lost: Vec::new(),
-                });
-                self.after_damage()?;
+        let proved = !promised && farthest_end.is_some_and(|end| end - at > self.unflushed_bytes_max);
+        match (nearest, farthest_end) {
+            (Some(nearest), _) if promised || proved => {
+                self.damaged(at, nearest, reason)?;
                 Ok(Next::Skip(nearest))
             }
-            Some(_) => self.end_at(at, behind.nonzero_end, Some(RecoveryRow::Hole)),
-            None if behind.nonzero_end > at => {
-                self.end_at(at, behind.nonzero_end, Some(RecoveryRow::TornTail))
+            // All that is behind is of no topic that is known: damage to the end, which is for the operator to give up.
+            (None, Some(end)) if proved => {
+                self.damaged(at, end, reason)?;
+                Ok(Next::End(LogEnd { end: at, nonzero_end: behind.nonzero_end }))
             }
-            None => self.end_at(at, at, None),
+            (_, Some(_)) if !promised => self.end_at(at, behind.nonzero_end, Some(RecoveryRow::Hole)),
+            _ if behind.nonzero_end > at => self.end_at(at, behind.nonzero_end, Some(RecoveryRow::TornTail)),
+            _ => self.end_at(at, at, None),
         }
+    }
+
+    fn damaged(&mut self, from: u64, to: u64, reason: String) -> Result<(), OpenError> {
+        self.rows.push(RecoveryRow::DamageBelowWatermark);
+        self.tell_lost();
+        self.damage.push(Damage { from: Position(from), to: Position(to), reason, lost: Vec::new() });
+        self.after_damage()
     }
 
     /// The log ends at `at`, or before an incomplete group. `torn` says what lies behind, if it is not zeros.
@@ -183,7 +189,7 @@ impl Walk<'_> {
                 });
             }
             self.after_damage()?;
-            return Ok(Next::End(LogEnd { end: at, nonzero_end: at }));
+            return Ok(Next::End(LogEnd { end: at, nonzero_end: nonzero_end.max(at) }));
         }
         if group.is_some() {
             self.rows.push(RecoveryRow::IncompleteGroup);

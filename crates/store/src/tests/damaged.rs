@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use braid_io::sim::{FaultKind, Faults};
+use braid_record::{Stamp, encode};
 use tracing::span;
 
 use super::*;
 use crate::read::ReadStatus;
 use crate::report::{Health, RecoveryRow, StoreError};
+use crate::tool::repair;
 
 /// Counts the errors that are logged.
 #[derive(Clone, Default)]
@@ -155,4 +157,71 @@ fn a_clean_stop_on_a_full_disk_says_what_the_disk_said() {
     bench.disk.set_faults(Faults { capacity: Some(space.total - space.free), ..Faults::default() });
     let said = store.close().unwrap_err().to_string();
     assert!(said.starts_with("the disk answered: ") && !said.contains("reading"), "{said}");
+}
+
+/// A whole record of this place, with a right checksum, as a client can put it into a body.
+fn forged(topic: &str, position: u64, store_timestamp: i64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoded = encode(&draft(topic, 0, b"forged"), &mut bytes).unwrap();
+    encoded.stamp(&mut bytes, &Stamp { queue_offset: 1, position, store_timestamp, slot_offsets: &[] });
+    bytes
+}
+
+#[test]
+fn what_a_body_forges_is_not_taken_for_the_record_behind_damage() {
+    for (name, time) in [("T", NOON_MS - 1), ("no topic", NOON_MS + 1)] {
+        let bench = Bench::new();
+        let (store, _) = bench.open();
+        let t = topic(&store, "T");
+        send(&store, &t, 0, b"before");
+        let carrier = store.log_range().1.0;
+        let mut body = vec![0xAB; 2000];
+        let mut outer = Vec::new();
+        encode(&draft("T", 0, &body), &mut outer).unwrap();
+        let body_at = outer.windows(body.len()).position(|window| window == body).unwrap() as u64;
+        let record = forged(name, carrier + body_at, time);
+        body[..record.len()].copy_from_slice(&record);
+        assert_eq!(send(&store, &t, 0, &body).records[0].position.0, carrier, "the forger knew the place");
+        let behind = send(&store, &t, 0, b"behind").records[0].position;
+        store.close().unwrap();
+        drop(store);
+        bench.disk.rot(&bench.log_file(0), carrier + 10).unwrap();
+        bench.disk.process().remove_dir_all(Path::new("/data/braid/derived")).unwrap();
+        let (store, report) = bench.open();
+        let ranges: Vec<_> = report.damage.iter().map(|damage| (damage.from.0, damage.to)).collect();
+        assert_eq!(ranges, [(carrier, behind)], "{name}: {report:?}");
+        assert_eq!(report.damage[0].lost, [("T".to_owned(), 0, 1, 1)]);
+        assert_eq!(all(&store, queue(&t, 0)), [b"before".to_vec(), b"behind".to_vec()]);
+    }
+}
+
+/// All that is whole behind the damage is of a topic whose creation is lost with it. It proves the damage all the same:
+/// nothing is cut before the operator says so, and a repair leaves nothing that would be met again.
+#[test]
+fn records_of_a_topic_that_is_lost_prove_damage_too() {
+    let mut bench = Bench::new();
+    bench.options.file_bytes = 4 * FILE_BYTES;
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    send(&store, &t, 0, b"kept");
+    let bad = store.log_range().1.0;
+    let lost = topic(&store, "U");
+    while store.watermarks().appended().0 - bad <= bench.options.unflushed_bytes_max {
+        send(&store, &lost, 0, &[1; 2000]);
+    }
+    let end = store.log_range().1;
+    drop(store);
+    bench.disk.rot(&bench.log_file(0), bad + 60).unwrap();
+    let (store, report) = bench.open();
+    let ranges: Vec<_> = report.damage.iter().map(|damage| (damage.from.0, damage.to)).collect();
+    assert_eq!(ranges, [(bad, end)], "{report:?}");
+    assert!(matches!(store.health(), Health::ReadOnly(_)));
+    assert_eq!(all(&store, queue(&t, 0)), [b"kept"]);
+    drop(store);
+    let repaired = repair(&bench.options, Arc::new(bench.disk.process())).unwrap();
+    assert_eq!(repaired.end.0, bad);
+    let (store, report) = bench.open();
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(all(&store, queue(&t, 0)), [b"kept"]);
+    assert_eq!(send(&store, &t, 0, b"on").records[0].offset, 1);
 }
