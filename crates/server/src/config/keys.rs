@@ -203,6 +203,8 @@ config! {
         default_topic_queues: u32 = "8", in 1..=1024;
         /// The longest message body.
         max_message_bytes: Bytes = "4 MiB", in Bytes(1)..=Bytes(15 << 20);
+        /// Name the queues of ordered topics (`ORDER_TOPIC_CONFIG` in the name server's table) in routes.
+        order_message: bool = "false";
     }
 
     /// The server's log, on standard error.
