@@ -22,6 +22,8 @@ pub(crate) const ORDER_TOPICS: &str = "ORDER_TOPIC_CONFIG";
 const ENTRIES_MAX: usize = 100_000;
 /// The most bytes of one namespace, key or value.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of all namespaces, keys and values together, a key's namespace counted for each of its keys.
+const BYTES_MAX: usize = 16 << 20;
 /// The file, below the data directory.
 const FILE: &str = "braid/nameserver.json";
 
@@ -77,17 +79,46 @@ impl KvStore {
         self.table().get(namespace).cloned()
     }
 
-    /// Changes the table and makes it durable; waits for the disk. The table is unchanged on an error.
-    fn change(&self, change: impl FnOnce(&mut Table)) -> io::Result<()> {
+    /// Changes the table and makes it durable; waits for the disk.
+    ///
+    /// # Errors
+    /// A sentence, when the table would be too large or the file can not be written. The table is unchanged then.
+    fn change(&self, change: impl FnOnce(&mut Table)) -> Result<(), String> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut content = Content { config_table: Table::clone(&self.table()) };
+        let before = self.table();
+        let mut content = Content { config_table: Table::clone(&before) };
         change(&mut content.config_table);
-        let bytes = serde_json::to_vec(&content).map_err(io::Error::other)?;
+        check_size(&content.config_table, &before)?;
+        self.write(&content).map_err(|error| format!("the change could not be kept: {error}"))?;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(content.config_table);
+        Ok(())
+    }
+
+    fn write(&self, content: &Content) -> io::Result<()> {
+        let bytes = serde_json::to_vec(content).map_err(io::Error::other)?;
         if let Some(dir) = self.path.parent() {
             self.disk.create_dir_all(dir)?;
         }
-        disk::replace_file(&*self.disk, &self.path, &bytes)?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(content.config_table);
+        disk::replace_file(&*self.disk, &self.path, &bytes)
+    }
+}
+
+/// How many entries there are, and their bytes.
+fn size(table: &Table) -> (usize, usize) {
+    let entries = table.iter().flat_map(|(namespace, keys)| keys.iter().map(move |entry| (namespace, entry)));
+    entries.fold((0, 0), |(count, bytes), (namespace, (key, value))| {
+        (count + 1, bytes + namespace.len() + key.len() + value.len())
+    })
+}
+
+/// A table may be too large when it was so before and does not grow.
+fn check_size(table: &Table, before: &Table) -> Result<(), String> {
+    let ((count, bytes), (count_before, bytes_before)) = (size(table), size(before));
+    if count > ENTRIES_MAX && count > count_before {
+        Err(format!("there are {ENTRIES_MAX} entries already"))
+    } else if bytes > BYTES_MAX && bytes > bytes_before {
+        Err(format!("all entries together would have more than {BYTES_MAX} bytes"))
+    } else {
         Ok(())
     }
 }
@@ -105,7 +136,7 @@ fn changed(call: &Call<'_>, change: impl FnOnce(&mut Table) + Send + 'static) ->
     Outcome::wait(async move {
         match written.await? {
             Ok(()) => Ok(Reply::ok().into()),
-            Err(error) => Err(Reply::system_error(format!("the change could not be kept: {error}"))),
+            Err(sentence) => Err(Reply::system_error(sentence)),
         }
     })
 }
@@ -121,10 +152,6 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
         return Err(Reply::system_error(format!(
             "namespace and key must not be empty, and no text may be longer than {TEXT_BYTES_MAX} bytes"
         )));
-    }
-    let count: usize = call.shared().nameserver.kv.table().values().map(BTreeMap::len).sum();
-    if count >= ENTRIES_MAX {
-        return Err(Reply::system_error(format!("there are {ENTRIES_MAX} entries already")));
     }
     Ok(changed(call, move |table| {
         table.entry(header.namespace).or_default().insert(header.key, header.value);

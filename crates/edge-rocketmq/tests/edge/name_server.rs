@@ -191,3 +191,41 @@ fn what_is_put_under_a_key_survives_a_restart() {
     assert_eq!(names.ask(request(request::GET_KV_CONFIG, &put[..2])).code, 22);
     assert_eq!(names.ask(request(request::GET_KVLIST_BY_NAMESPACE, &put[..1])).code, 22);
 }
+
+#[test]
+fn routes_name_the_queues_of_ordered_topics_when_that_is_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = EdgeOptions { order_message_enable: true, ..crate::support::options() };
+    let server = Server::start_with(dir.path(), on);
+    server.client().produce("T", 0, "m", "");
+    server.client().produce("U", 0, "m", "");
+    let mut names = server.name_server();
+    let put = [("namespace", "ORDER_TOPIC_CONFIG"), ("key", "T"), ("value", "braidmq:4")];
+    assert_eq!(names.ask(request(request::PUT_KV_CONFIG, &put)).code, 0);
+    let mut order =
+        |topic: &str| TopicRouteData::decode(&names.ask(route(topic)).body).unwrap().order_topic_conf;
+    assert_eq!((order("T").as_deref(), order("U")), (Some("braidmq:4"), None));
+}
+
+/// 100,000 entries of 64 KiB would be 6 GiB.
+#[test]
+fn keys_and_values_are_bounded_together() {
+    const VALUE_BYTES: usize = 60 << 10;
+    const FIT: usize = (16 << 20) / (VALUE_BYTES + 8);
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut names = server.name_server();
+    let value = "v".repeat(VALUE_BYTES);
+    let mut put = |key: usize, value: &str| {
+        let key = format!("{key:04}");
+        names.ask(request(request::PUT_KV_CONFIG, &[("namespace", "LONG"), ("key", &key), ("value", value)]))
+    };
+    for key in 0..FIT {
+        assert_eq!(put(key, &value).code, 0, "{key}");
+    }
+    let refused = put(FIT, &value);
+    assert_eq!(refused.code, 1);
+    assert!(remark(&refused).contains("more than 16777216 bytes"), "{refused:?}");
+    assert_eq!(put(0, "short").code, 0, "what is there may be replaced");
+    assert_eq!(put(FIT, &value).code, 0, "there is room now");
+}
