@@ -40,6 +40,12 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
             "group attributes are not supported, so that none is kept without being enforced",
         ));
     }
+    if let Some(policy) = bean.group_retry_policy.as_ref().filter(|policy| !is_default_policy(policy)) {
+        return Err(Reply::system_error(format!(
+            "groupRetryPolicy {policy:?} is not supported, so that none is kept without being followed: the delays of \
+             tries are those of the delay levels ({CUSTOMIZED})"
+        )));
+    }
     let number = |value: i64, what: &str| {
         u64::try_from(value).map_err(|_| invalid(format!("{what} must not be negative")))
     };
@@ -65,6 +71,22 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
     Ok(Outcome::Promised(promise.map(|_| Reply::ok())))
 }
 
+/// The type of the one policy that there is: the delay levels, one after the other.
+const CUSTOMIZED: &str = "CUSTOMIZED";
+
+/// Whether a policy says nothing, or only what holds for every group.
+fn is_default_policy(policy: &Value) -> bool {
+    match policy {
+        Value::Null => true,
+        Value::Map(members) => members.iter().all(|(key, value)| match value {
+            Value::Null => true,
+            Value::Text(kind) => matches!(key, Value::Text(key) if key == "type") && kind == CUSTOMIZED,
+            _ => false,
+        }),
+        _ => false,
+    }
+}
+
 fn bean(config: &GroupConfig) -> SubscriptionGroupConfig {
     SubscriptionGroupConfig {
         attributes: config.attributes.clone(),
@@ -77,7 +99,7 @@ fn bean(config: &GroupConfig) -> SubscriptionGroupConfig {
         group_name: config.name.clone(),
         group_retry_policy: Some(Value::Map(vec![(
             Value::Text("type".into()),
-            Value::Text("CUSTOMIZED".into()),
+            Value::Text(CUSTOMIZED.into()),
         )])),
         group_sys_flag: config.sys_flag,
         notify_consumer_ids_changed_enable: config.notify_members_changed,

@@ -96,6 +96,31 @@ fn groups_are_made_listed_and_deleted() {
 }
 
 #[test]
+fn a_retry_policy_that_nobody_follows_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut admin = server.client();
+    let with = |policy: &str| {
+        let body = format!("{{\"groupName\":\"g\"{policy}}}");
+        request_with(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, ExtFields::new(), body)
+    };
+    let one = || request(request::GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "g")]);
+    for policy in [
+        r#","groupRetryPolicy":{"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":5000}}"#,
+        r#","groupRetryPolicy":{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[1000]}}"#,
+        r#","groupRetryPolicy":"EXPONENTIAL""#,
+    ] {
+        let refused = admin.ask(with(policy));
+        assert_eq!(refused.code, 1, "{policy}");
+        assert!(remark(&refused).contains("groupRetryPolicy"), "{refused:?}");
+        assert_eq!(admin.ask(one()).code, 26, "nothing was made");
+    }
+    for policy in ["", r#","groupRetryPolicy":null"#, r#","groupRetryPolicy":{"type":"CUSTOMIZED"}"#] {
+        assert_eq!(admin.ask(with(policy)).code, 0, "{policy}");
+    }
+}
+
+#[test]
 fn clients_and_their_progress_are_shown() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
