@@ -104,22 +104,27 @@ fn store(
     if let Some(refusal) = crate::dispatch::refused_while_stopping(shared, &header.head) {
         return Err(refusal);
     }
-    let is_batch = header.batch || header.head.code == request::SEND_BATCH_MESSAGE;
-    let topic = find_topic(reactor, header)?;
+    let known = find_topic(shared, header)?;
+    // All that can be refused is refused before a topic is made for it.
     check_lengths(shared, header, frame.body.len())?;
-    let target = if is_batch {
+    check_kind(header.sys_flag, header.reconsume_times, header.properties.as_bytes())?;
+    let topic = |reactor| match known {
+        Some(topic) => Ok(topic),
+        None => create_topic(reactor, header),
+    };
+    if header.batch || header.head.code == request::SEND_BATCH_MESSAGE {
         if header.topic.starts_with(RETRY_PREFIX) {
             return Err(illegal(format!("batch request does not support retry group {}", header.topic)));
         }
+        let entries = batch_entries(shared, header, frame)?;
+        let topic = topic(reactor)?;
         let queue_id = choose_queue(header, topic.config.write_queues);
-        Target { topic, queue_id, dead: false }
+        let target = Target { topic, queue_id, dead: false };
+        store_batch(reactor, connection, header, &entries, &target)
     } else {
-        retry_or_dead_letter(reactor, header, topic)?
-    };
-    if is_batch {
-        store_batch(reactor, connection, header, frame, &target)
-    } else {
-        store_one(reactor, connection, header, frame, &target)
+        let properties = completed_properties(connection, shared, header)?;
+        let target = retry_or_dead_letter(reactor, header, topic(reactor)?)?;
+        store_one(reactor, connection, header, frame, properties, &target)
     }
 }
 
@@ -131,7 +136,8 @@ struct Target {
     dead: bool,
 }
 
-fn find_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>, Reply> {
+/// The topic, if it is there; its name, its permission and the queue are as they must be.
+fn find_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Option<Arc<Topic>>, Reply> {
     names::check_topic(header.topic).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
     if !names::may_send_to(header.topic) {
         return Err(Reply::error(
@@ -139,18 +145,27 @@ fn find_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>, 
             format!("Sending message to topic[{}] is forbidden.", header.topic),
         ));
     }
-    let topic = match reactor.shared.broker.topic(header.topic) {
-        Some(topic) => topic,
-        None => create_topic(reactor, header)?,
-    };
-    if !topic.config.writable {
+    let known = shared.broker.topic(header.topic);
+    if let Some(topic) = &known {
+        check_topic(header, topic.config.writable, topic.config.write_queues, topic.config.read_queues)?;
+    }
+    Ok(known)
+}
+
+/// Whether a topic like this, there already or about to be made, takes the message.
+fn check_topic(
+    header: &SendHeader<'_>,
+    writable: bool,
+    write_queues: u32,
+    read_queues: u32,
+) -> Result<(), Reply> {
+    if !writable {
         return Err(Reply::error(
             response::NO_PERMISSION,
             format!("the topic[{}] sending message is forbidden", header.topic),
         ));
     }
-    check_queue(header, &topic)?;
-    Ok(topic)
+    check_queue(header, write_queues, read_queues)
 }
 
 /// A topic that is not there: a group's retry topic, or one that may be made on first use.
@@ -160,13 +175,19 @@ fn create_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>
     const UNIT: i32 = 0x1;
     if let Some(group) = header.topic.strip_prefix(RETRY_PREFIX) {
         crate::clients::make_group(reactor, group)?;
-        return Ok(shared.broker.retry_topic(group)?);
+        let topic = shared.broker.retry_topic(group)?;
+        check_queue(header, topic.config.write_queues, topic.config.read_queues)?;
+        return Ok(topic);
     }
     if header.topic.starts_with(DLQ_PREFIX) {
         return Err(error::no_topic(header.topic));
     }
     let flag = if header.unit_mode { UNIT } else { 0 };
     let queues = u32::try_from(header.default_topic_queue_nums).unwrap_or(0).max(1);
+    if let Some(template) = shared.broker.topic(header.default_topic).filter(|topic| topic.config.inherited) {
+        let queues = queues.min(template.config.write_queues).max(1);
+        check_topic(header, template.config.writable, queues, queues)?;
+    }
     shared.broker.topic_or_create(header.topic, header.default_topic, queues, flag).map_err(|error| {
         match error {
             braid_broker::Error::NoTopic(_) => error::no_topic(header.topic),
@@ -176,17 +197,14 @@ fn create_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>
 }
 
 /// The queue must be one that readers or writers see; which one was chosen is in [`choose_queue`].
-fn check_queue(header: &SendHeader<'_>, topic: &Topic) -> Result<(), Reply> {
-    let queues = topic.config.write_queues.max(topic.config.read_queues);
+fn check_queue(header: &SendHeader<'_>, write_queues: u32, read_queues: u32) -> Result<(), Reply> {
+    let queues = write_queues.max(read_queues);
     if u32::try_from(header.queue_id).is_ok_and(|queue_id| queue_id >= queues) {
         return Err(Reply::error(
             response::INVALID_PARAMETER,
             format!(
-                "request queueId[{}] is illegal, topic[{}] has {} write and {} read queues",
-                header.queue_id,
-                topic.name(),
-                topic.config.write_queues,
-                topic.config.read_queues
+                "request queueId[{}] is illegal, topic[{}] has {write_queues} write and {read_queues} read queues",
+                header.queue_id, header.topic
             ),
         ));
     }
@@ -222,6 +240,12 @@ fn too_long(shared: &Shared) -> Reply {
     ))
 }
 
+/// The refusal with its cause.
+fn because(mut refusal: Reply, why: &str) -> Reply {
+    refusal.remark = refusal.remark.map(|text| format!("{text} ({why})").into());
+    refusal
+}
+
 fn illegal(text: impl Into<Cow<'static, str>>) -> Reply {
     Reply::error(response::MESSAGE_ILLEGAL, text)
 }
@@ -246,10 +270,14 @@ fn retry_or_dead_letter(
     })
 }
 
+/// The delay level that properties name.
+fn delay_level(properties: &[u8]) -> Option<i64> {
+    property::find_str(properties, DELAY)?.trim().parse().ok()
+}
+
 /// Refuses what a later version will know, so that nobody believes it was understood.
 fn check_kind(sys_flag: i32, reconsume_times: i32, properties: &[u8]) -> Result<(), Reply> {
-    let level = property::find_str(properties, DELAY).and_then(|level| level.trim().parse::<i64>().ok());
-    let delayed = level.is_some_and(|level| level > 0);
+    let delayed = delay_level(properties).is_some_and(|level| level > 0);
     let transactional = property::find_str(properties, "TRAN_MSG")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))
         && !(reconsume_times > 0 && delayed);
@@ -291,21 +319,15 @@ fn waits(properties: &[u8]) -> bool {
     property::find_str(properties, "WAIT").is_none_or(|value| value.eq_ignore_ascii_case("true"))
 }
 
-fn store_one(
-    reactor: &Rc<Reactor>,
-    connection: &Rc<Connection>,
+/// A single message's properties, with what a broker adds, and its unique key.
+fn completed_properties(
+    connection: &Connection,
+    shared: &Shared,
     header: &SendHeader<'_>,
-    frame: &Frame,
-    target: &Target,
-) -> Result<(), Reply> {
-    let shared = &reactor.shared;
+) -> Result<(Vec<u8>, String), Reply> {
     let sent_properties = header.properties.as_bytes();
-    check_kind(header.sys_flag, header.reconsume_times, sent_properties)?;
     let kept = property::without(sent_properties, |name| is_stripped(name) || is_replaced(name));
     let mut properties = kept.into_owned();
-    if target.dead {
-        property::set(&mut properties, DELAY, "-1");
-    }
     let unique_key = match property::find_str(&properties, property::UNIQ_KEY) {
         Some(key) => key.to_owned(),
         None => {
@@ -317,6 +339,23 @@ fn store_one(
     property::push(&mut properties, MSG_REGION, &shared.options.region);
     property::push(&mut properties, TRACE_ON, if shared.options.trace_on { "true" } else { "false" });
     property::push(&mut properties, CLUSTER, &shared.options.cluster_name);
+    if properties.len() > braid_record::PROPERTIES_BYTES_MAX {
+        return Err(too_long(shared));
+    }
+    Ok((properties, unique_key))
+}
+
+fn store_one(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    header: &SendHeader<'_>,
+    frame: &Frame,
+    (mut properties, unique_key): (Vec<u8>, String),
+    target: &Target,
+) -> Result<(), Reply> {
+    if target.dead {
+        property::set(&mut properties, DELAY, "-1");
+    }
     let message = Message {
         body: &frame.body,
         properties: &properties,
@@ -326,42 +365,67 @@ fn store_one(
         born_host: connection.remote,
         reconsume_times: header.reconsume_times,
     };
-    append(reactor, connection, header, target, &[message], waits(sent_properties), Some(unique_key))
+    let wait = waits(header.properties.as_bytes());
+    append(reactor, connection, header, target, &[message], wait, Some(unique_key))
 }
 
-fn store_batch(
-    reactor: &Rc<Reactor>,
-    connection: &Rc<Connection>,
+/// One message of a batch, without what only a broker may write.
+struct BatchEntry<'a> {
+    flag: i32,
+    body: &'a [u8],
+    properties: Cow<'a, [u8]>,
+}
+
+/// A batch's messages, each of a kind that is taken.
+fn batch_entries<'a>(
+    shared: &Shared,
     header: &SendHeader<'_>,
-    frame: &Frame,
-    target: &Target,
-) -> Result<(), Reply> {
-    let batch_properties = header.properties.as_bytes();
-    check_kind(header.sys_flag, header.reconsume_times, batch_properties)?;
+    frame: &'a Frame,
+) -> Result<Vec<BatchEntry<'a>>, Reply> {
     let mut entries = Vec::new();
+    let mut delayed = false;
     for entry in batch::entries(&frame.body) {
         let entry = entry.map_err(|error| illegal(error.to_string()))?;
         if entries.len() == BATCH_MESSAGES_MAX {
             return Err(illegal(format!("a batch has at most {BATCH_MESSAGES_MAX} messages")));
         }
         check_kind(0, header.reconsume_times, entry.properties)?;
-        entries.push((entry.flag, entry.body, property::without(entry.properties, is_stripped)));
+        if entry.properties.len() > braid_record::PROPERTIES_BYTES_MAX {
+            return Err(too_long(shared));
+        }
+        delayed |= delay_level(entry.properties).is_some_and(|level| level > 0);
+        let properties = property::without(entry.properties, is_stripped);
+        entries.push(BatchEntry { flag: entry.flag, body: entry.body, properties });
     }
+    match entries.len() {
+        0 => Err(illegal("the batch has no message")),
+        2.. if delayed => {
+            Err(because(too_long(shared), "messages that are sent together have no delay level"))
+        }
+        _ => Ok(entries),
+    }
+}
+
+fn store_batch(
+    reactor: &Rc<Reactor>,
+    connection: &Rc<Connection>,
+    header: &SendHeader<'_>,
+    entries: &[BatchEntry<'_>],
+    target: &Target,
+) -> Result<(), Reply> {
+    let batch_properties = header.properties.as_bytes();
     let messages: Vec<Message<'_>> = entries
         .iter()
-        .map(|(flag, body, properties)| Message {
-            body,
-            properties,
-            flag: *flag,
+        .map(|entry| Message {
+            body: entry.body,
+            properties: &entry.properties,
+            flag: entry.flag,
             sys_flag: header.sys_flag & !SYS_FLAG_STRIPPED,
             born_timestamp: header.born_timestamp,
             born_host: connection.remote,
             reconsume_times: header.reconsume_times,
         })
         .collect();
-    if messages.is_empty() {
-        return Err(illegal("the batch has no message"));
-    }
     let unique_key = property::find_str(batch_properties, property::UNIQ_KEY).map(str::to_owned);
     append(reactor, connection, header, target, &messages, waits(batch_properties), unique_key)
 }
@@ -381,11 +445,7 @@ fn append(
     let sent = shared.broker.send(&request).inspect_err(|_| shared.metrics.send_failed());
     let promise = sent.map_err(|error| match error {
         // A delay inside a batch, properties that do not fit: Apache has one sentence for all of it.
-        braid_broker::Error::IllegalMessage(why) => {
-            let mut refusal = too_long(shared);
-            refusal.remark = refusal.remark.map(|text| format!("{text} ({why})").into());
-            refusal
-        }
+        braid_broker::Error::IllegalMessage(why) => because(too_long(shared), &why),
         braid_broker::Error::NoTopic(_) => error::no_topic(header.topic),
         other => other.into(),
     })?;

@@ -120,6 +120,47 @@ fn refused_sends_carry_apaches_codes() {
 }
 
 #[test]
+fn a_refused_send_makes_no_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut client = server.client();
+    let batch_of = |elements: &[Entry<'_>]| {
+        let mut body = Vec::new();
+        elements.iter().for_each(|element| batch::push_entry(&mut body, element));
+        let mut command = message("New", 0, &body, "");
+        command.code = request::SEND_BATCH_MESSAGE;
+        command.ext_fields.insert("m", "true");
+        command
+    };
+    let element = |properties: &'static [u8]| Entry { flag: 0, body: b"b", properties };
+    let mut prepared = message("New", 0, b"x", "");
+    prepared.ext_fields.insert("f", "4");
+    let mut cut = batch_of(&[element(b"")]);
+    cut.body = cut.body.slice(..cut.body.len() - 1);
+    let almost_too_long = format!("a\u{1}{}", "x".repeat(32_750));
+    let cases: Vec<(&str, Command, i32)> = vec![
+        ("half message", message("New", 0, b"x", "TRAN_MSG\u{1}true"), 16),
+        ("prepared bit", prepared, 16),
+        ("timer", message("New", 0, b"x", "TIMER_DELAY_SEC\u{1}5"), 1),
+        ("empty body", message("New", 0, b"", ""), 1),
+        ("long body", message("New", 0, &vec![0; (4 << 20) + 1], ""), 13),
+        ("properties without room for the broker's", message("New", 0, b"x", &almost_too_long), 13),
+        ("bad queue", message("New", 4, b"x", ""), 29),
+        ("timer for a group", message("%RETRY%new", 0, b"x", "TIMER_DELAY_SEC\u{1}5"), 1),
+        ("half message in a batch", batch_of(&[element(b""), element(b"TRAN_MSG\x01true\x02")]), 16),
+        ("delay in a batch", batch_of(&[element(b""), element(b"DELAY\x011\x02")]), 13),
+        ("batch cut short", cut, 13),
+    ];
+    for (what, command, code) in cases {
+        let answer = client.ask(command);
+        assert_eq!(answer.code, code, "{what}: {answer:?}");
+        assert!(server.broker.topic("New").is_none(), "{what} made a topic");
+    }
+    assert!(server.broker.group("new").is_none() && server.broker.topic("%RETRY%new").is_none());
+    assert_eq!(client.ask(batch_of(&[element(b"")])).code, 0);
+}
+
+#[test]
 fn a_batch_is_one_append_of_untouched_elements() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
