@@ -131,10 +131,11 @@ impl Walk<'_> {
         self.replay.keep_group().map_err(OpenError::Format)
     }
 
-    /// Gaps in queues that were seen so far belong to the damage that was met last.
+    /// Gaps in queues that were seen so far belong to the damage that was met last. Those before any are an older repair's.
     pub(crate) fn tell_lost(&mut self) {
+        let lost = std::mem::take(&mut self.replay.lost);
         if let Some(last) = self.damage.last_mut() {
-            last.lost.append(&mut self.replay.lost);
+            last.lost.extend(lost);
         }
     }
 

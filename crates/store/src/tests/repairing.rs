@@ -73,6 +73,17 @@ fn damage_is_told_with_its_offsets_and_given_up_by_a_repair() {
     assert_eq!((left(0), left(1)), (vec![0, 4, 6, 8], vec![1, 5, 7, 9, 11]));
     assert_eq!(send(&store, &t, 1, b"on").records[0].offset, 6);
     assert_eq!(send(&store, &t, 0, b"on").records[0].offset, 6, "a lost offset is not given again");
+    store.close().unwrap();
+    drop(store);
+
+    bench
+        .disk
+        .rot(&bench.log_file(positions[8] - positions[8] % FILE_BYTES), positions[8] % FILE_BYTES + 99)
+        .unwrap();
+    let found = verify(&bench.options, disk(&bench), &mut |_, _| {}).unwrap();
+    let lost: Vec<_> = found.damage.iter().flat_map(|damage| &damage.lost).collect();
+    // The gap before offset 6 is seen as one: what an older repair gave up behind the damage is not told from it.
+    assert_eq!(lost, [&("T".to_owned(), 0, 4, 2)], "what was given up before the damage is not told again");
 }
 
 #[test]
