@@ -23,7 +23,8 @@ use crate::connection::{Connection, ConnectionId};
 use crate::dispatch::Call;
 use crate::error;
 use crate::names;
-use crate::pull::{tag_subscription, unsupported_expression};
+use crate::options::{CLIENT_ID_BYTES_MAX, SUBSCRIPTION_BYTES_ALL_MAX, SUBSCRIPTIONS_MAX};
+use crate::pull::{check_tags, subscription_bytes, tag_subscription, unsupported_expression};
 use crate::reactor::{Mail, Reactor, ReactorHandle};
 use crate::reply::{Outcome, Reply};
 use crate::shared::Shared;
@@ -116,14 +117,33 @@ pub(crate) fn heartbeat(call: &Call<'_>) -> Result<Outcome, Reply> {
     if heartbeat.client_id.is_empty() {
         return Err(Reply::system_error("the heartbeat has no clientID"));
     }
+    if heartbeat.client_id.len() > CLIENT_ID_BYTES_MAX {
+        return Err(Reply::system_error(format!("a clientID has at most {CLIENT_ID_BYTES_MAX} bytes")));
+    }
     let groups = heartbeat.consumer_data_set.len() + heartbeat.producer_data_set.len();
     if groups > HEARTBEAT_GROUPS_MAX {
         return Err(Reply::system_error(format!("a heartbeat names at most {HEARTBEAT_GROUPS_MAX} groups")));
     }
     // Nothing is registered when anything is refused.
     let mut registrations = Vec::new();
+    let mut bytes = 0;
     for consumer in &heartbeat.consumer_data_set {
-        registrations.push(registration(&heartbeat, consumer)?);
+        let registration = registration(&heartbeat, consumer)?;
+        bytes += registration.subscriptions.iter().flatten().map(subscription_bytes).sum::<usize>();
+        registrations.push(registration);
+    }
+    if bytes > SUBSCRIPTION_BYTES_ALL_MAX {
+        return Err(Reply::system_error(format!(
+            "the subscriptions of a heartbeat take at most {SUBSCRIPTION_BYTES_ALL_MAX} bytes"
+        )));
+    }
+    for producer in &heartbeat.producer_data_set {
+        if producer.group_name.len() > names::FIRST_USE_GROUP_CHARS_MAX {
+            return Err(Reply::system_error(format!(
+                "a producer group's name has at most {} bytes",
+                names::FIRST_USE_GROUP_CHARS_MAX
+            )));
+        }
     }
     let broker = &call.shared().broker;
     let client = Client {
@@ -174,6 +194,11 @@ fn behind_notices(call: &Call<'_>, reply: &Reply) -> Outcome {
 }
 
 fn registration(heartbeat: &HeartbeatData, consumer: &ConsumerData) -> Result<ConsumerRegistration, Reply> {
+    if consumer.subscription_data_set.len() > SUBSCRIPTIONS_MAX {
+        return Err(Reply::system_error(format!(
+            "a heartbeat names at most {SUBSCRIPTIONS_MAX} subscriptions of a group"
+        )));
+    }
     let subscriptions = if heartbeat.is_without_sub {
         None
     } else {
@@ -212,9 +237,10 @@ fn subscription(data: &SubscriptionData) -> Result<Subscription, Reply> {
     }
     if data.tags_set.is_empty() {
         let class_filter = data.class_filter_mode;
-        let parsed = tag_subscription(&data.topic, &data.sub_string, data.sub_version);
+        let parsed = tag_subscription(&data.topic, &data.sub_string, data.sub_version)?;
         return Ok(Subscription { class_filter, ..parsed });
     }
+    check_tags(&data.sub_string, &data.tags_set)?;
     Ok(Subscription {
         topic: data.topic.clone(),
         expression: data.sub_string.clone(),

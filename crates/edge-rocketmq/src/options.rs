@@ -19,6 +19,21 @@ pub const PARTIAL_BYTES_ALL_MAX: usize = 128 << 20;
 pub const CONNECTIONS_MAX: usize = 60_000;
 /// Pulls that wait for messages, over all connections of a reactor; further ones are answered "nothing there" at once.
 pub const PARKED_PULLS_MAX: usize = 100_000;
+/// Pulls of one connection that wait for messages; further ones are answered "nothing there" at once.
+pub const PARKED_PULLS_PER_CONNECTION_MAX: usize = 4_096;
+/// Bytes that all waiting pulls of a reactor hold, their subscriptions included; further ones are answered "nothing there" at
+/// once.
+pub const PARKED_BYTES_ALL_MAX: usize = 64 << 20;
+/// Bytes of a tag expression, or of a list of tags; longer ones are refused.
+pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
+/// Tags of one subscription; more are refused.
+pub const TAGS_MAX: usize = 256;
+/// Subscriptions of one group in one heartbeat; more are refused.
+pub const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// Bytes of all subscriptions in one heartbeat; more are refused.
+pub const SUBSCRIPTION_BYTES_ALL_MAX: usize = 1 << 20;
+/// Bytes of a client's id, which every group that it is a member of keeps; longer ones are refused.
+pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// The longest wait of a pull, whatever the client asks for, in milliseconds.
 pub const PARKED_MS_MAX: u64 = 60_000;
 /// Questions that wait for the disk, per reactor; further ones are answered "busy".

@@ -28,7 +28,10 @@ use braid_wire_rocketmq::pull::{
 
 use crate::connection::{Connection, ConnectionId};
 use crate::error;
-use crate::options::{OUT_BYTES_MAX, PARKED_MS_MAX, PARKED_PULLS_MAX};
+use crate::options::{
+    EXPRESSION_BYTES_MAX, OUT_BYTES_MAX, PARKED_BYTES_ALL_MAX, PARKED_MS_MAX, PARKED_PULLS_MAX,
+    PARKED_PULLS_PER_CONNECTION_MAX, TAGS_MAX,
+};
 use crate::reactor::{Reactor, ReactorHandle, Ticket};
 use crate::reply::Reply;
 use crate::shared::Shared;
@@ -153,7 +156,7 @@ fn subscription(
             return Err(unsupported_expression(kind));
         }
         let expression = header.subscription.unwrap_or_default();
-        return Ok(Some(Arc::new(tag_subscription(header.topic, expression, header.sub_version))));
+        return Ok(Some(Arc::new(tag_subscription(header.topic, expression, header.sub_version)?)));
     }
     let Some(members) = broker.members(header.consumer_group) else {
         return Err(Reply::error(
@@ -187,15 +190,42 @@ pub(crate) fn unsupported_expression(kind: &str) -> Reply {
     Reply::system_error(format!("The broker does not support consumer to filter message by {kind}"))
 }
 
+fn unparsed(why: &str) -> Reply {
+    Reply::error(
+        response::SUBSCRIPTION_PARSE_FAILED,
+        format!("parse the consumer's subscription failed: {why}"),
+    )
+}
+
+/// Refuses a list of tags that nobody should have to keep.
+///
+/// # Errors
+/// SUBSCRIPTION_PARSE_FAILED with a sentence.
+pub(crate) fn check_tags(expression: &str, tags: &[String]) -> Result<(), Reply> {
+    let bytes: usize = tags.iter().map(|tag| tag.len()).sum();
+    if expression.len().max(bytes) > EXPRESSION_BYTES_MAX {
+        return Err(unparsed(&format!("it is longer than {EXPRESSION_BYTES_MAX} bytes")));
+    }
+    if tags.len() > TAGS_MAX {
+        return Err(unparsed(&format!("it names more than {TAGS_MAX} tags")));
+    }
+    Ok(())
+}
+
 /// A tag expression (`*`, `a`, `a || b`) as a subscription.
-pub(crate) fn tag_subscription(topic: &str, expression: &str, version: i64) -> Subscription {
+///
+/// # Errors
+/// SUBSCRIPTION_PARSE_FAILED with a sentence, when it is too long.
+pub(crate) fn tag_subscription(topic: &str, expression: &str, version: i64) -> Result<Subscription, Reply> {
+    check_tags(expression, &[])?;
     let all = expression.trim().is_empty() || expression.trim() == "*";
     let tags: Vec<String> = if all {
         Vec::new()
     } else {
         expression.split("||").map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
     };
-    Subscription {
+    check_tags(expression, &tags)?;
+    Ok(Subscription {
         topic: topic.to_owned(),
         expression: if all { "*".to_owned() } else { expression.to_owned() },
         expression_kind: "TAG".to_owned(),
@@ -203,7 +233,14 @@ pub(crate) fn tag_subscription(topic: &str, expression: &str, version: i64) -> S
         codes: tags.iter().map(|tag| tags_code(tag)).collect(),
         tags,
         class_filter: false,
-    }
+    })
+}
+
+/// About the bytes that a subscription takes in memory.
+pub(crate) fn subscription_bytes(subscription: &Subscription) -> usize {
+    let tags: usize = subscription.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    let codes = size_of_val(subscription.codes.as_slice());
+    size_of::<Subscription>() + subscription.topic.len() + subscription.expression.len() + tags + codes
 }
 
 /// Reads, and answers or parks.
@@ -331,10 +368,20 @@ fn answer(reactor: &Reactor, ticket: &Ticket, pull: &Pull, given: &Given) {
     }
 }
 
+impl Pull {
+    /// About the bytes that it holds while it waits. A subscription that others hold too is counted for each.
+    fn bytes(&self) -> usize {
+        let subscription = self.subscription.as_deref().map_or(0, subscription_bytes);
+        size_of::<Parked>() + self.group.len() + subscription
+    }
+}
+
 /// A pull that waits.
 struct Parked {
     ticket: Ticket,
     pull: Pull,
+    /// What it counts for in the parking's sum.
+    bytes: usize,
     /// Its name with the broker, once that is known.
     waiter: Option<braid_broker::Ticket>,
 }
@@ -345,6 +392,8 @@ pub(crate) struct Parking {
     parked: RefCell<HashMap<u64, Parked>>,
     of_connection: RefCell<HashMap<u64, Vec<u64>>>,
     made: Cell<u64>,
+    /// Of all that are parked.
+    bytes: Cell<usize>,
 }
 
 /// How dispatch reaches a parked pull.
@@ -361,7 +410,13 @@ impl Waiter for PullWaiter {
 
 impl Parking {
     fn park(&self, reactor: &Rc<Reactor>, ticket: Ticket, pull: Pull, deadline_ms: u64, given: Given) {
-        if self.parked.borrow().len() >= PARKED_PULLS_MAX {
+        let bytes = pull.bytes();
+        let connection = ticket.connection.id.number;
+        let of_connection = self.of_connection.borrow().get(&connection).map_or(0, Vec::len);
+        if self.parked.borrow().len() >= PARKED_PULLS_MAX
+            || of_connection >= PARKED_PULLS_PER_CONNECTION_MAX
+            || self.bytes.get() + bytes > PARKED_BYTES_ALL_MAX
+        {
             return answer(reactor, &ticket, &pull, &given);
         }
         let shared = &reactor.shared;
@@ -376,7 +431,7 @@ impl Parking {
         });
         let (queue, offset) = (pull.queue, pull.offset);
         // It is entered before the broker knows it: a wake that comes at once finds it.
-        self.enter(number, Parked { ticket, pull, waiter: None });
+        self.enter(number, Parked { ticket, pull, bytes, waiter: None });
         match shared.broker.park(queue, offset, filter, deadline_ms, waiter) {
             Ok(Park::Parked(waiter)) => {
                 if let Some(parked) = self.parked.borrow_mut().get_mut(&number) {
@@ -399,11 +454,13 @@ impl Parking {
     fn enter(&self, number: u64, parked: Parked) {
         let connection = parked.ticket.connection.id.number;
         self.of_connection.borrow_mut().entry(connection).or_default().push(number);
+        self.bytes.set(self.bytes.get() + parked.bytes);
         self.parked.borrow_mut().insert(number, parked);
     }
 
     fn leave(&self, number: u64) -> Option<Parked> {
         let parked = self.parked.borrow_mut().remove(&number)?;
+        self.bytes.set(self.bytes.get() - parked.bytes);
         let mut of_connection = self.of_connection.borrow_mut();
         let connection = parked.ticket.connection.id.number;
         if let Some(numbers) = of_connection.get_mut(&connection) {
@@ -432,7 +489,7 @@ impl Parking {
             parked.iter().filter(|(_, parked)| concerned(&parked.pull)).map(|(number, _)| *number).collect();
         drop(parked);
         for number in numbers {
-            let Some(Parked { ticket, pull, waiter }) = self.leave(number) else { continue };
+            let Some(Parked { ticket, pull, waiter, .. }) = self.leave(number) else { continue };
             if let Some(waiter) = waiter {
                 reactor.shared.broker.unpark(waiter);
             }
@@ -444,8 +501,9 @@ impl Parking {
     pub(crate) fn forget(&self, broker: &Broker, connection: ConnectionId) {
         let numbers = self.of_connection.borrow_mut().remove(&connection.number).unwrap_or_default();
         for number in numbers {
-            let parked = self.parked.borrow_mut().remove(&number);
-            if let Some(waiter) = parked.and_then(|parked| parked.waiter) {
+            let Some(parked) = self.parked.borrow_mut().remove(&number) else { continue };
+            self.bytes.set(self.bytes.get() - parked.bytes);
+            if let Some(waiter) = parked.waiter {
                 broker.unpark(waiter);
             }
         }
@@ -459,13 +517,25 @@ mod tests {
     #[test]
     fn tag_expressions_become_hashes() {
         for expression in ["*", "", "  * "] {
-            let subscription = tag_subscription("T", expression, 1);
+            let subscription = tag_subscription("T", expression, 1).unwrap();
             assert!(subscription.codes.is_empty() && subscription.expression == "*", "{expression}");
         }
-        let subscription = tag_subscription("T", "TagA || TagB||", 7);
+        let subscription = tag_subscription("T", "TagA || TagB||", 7).unwrap();
         assert_eq!(subscription.tags, ["TagA", "TagB"]);
         assert_eq!(subscription.codes, [2_598_919, 2_598_920]);
         assert!(subscription.wants(2_598_919) && !subscription.wants(0));
+    }
+
+    #[test]
+    fn tag_expressions_are_bounded() {
+        let tags = |count: usize| vec!["t"; count].join("||");
+        let code = |expression: &str| tag_subscription("T", expression, 1).err().map(|refusal| refusal.code);
+        assert_eq!((code(&tags(TAGS_MAX)), code(&tags(TAGS_MAX + 1))), (None, Some(23)));
+        let long = |bytes: usize| "t".repeat(bytes);
+        assert_eq!(
+            (code(&long(EXPRESSION_BYTES_MAX)), code(&long(EXPRESSION_BYTES_MAX + 1))),
+            (None, Some(23))
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use braid_record::RecordView;
 use braid_wire_rocketmq::Command;
 use braid_wire_rocketmq::body::{
-    Body, ConsumerList, LockBatch, LockedBatch, MessageQueue, ResetOffsetBody, SubscriptionData,
+    Body, ConsumerData, ConsumerList, HeartbeatData, LockBatch, LockedBatch, MessageQueue, ResetOffsetBody,
+    SubscriptionData,
 };
 use braid_wire_rocketmq::codes::request;
 use braid_wire_rocketmq::command::{ExtFields, FLAG_ONEWAY};
@@ -263,4 +264,47 @@ fn a_client_before_5_0_is_also_told_of_a_reset() {
     assert_eq!((told.ext_fields.get("topic"), told.ext_fields.get("group")), (Some("T"), Some("g")));
     let table = ResetOffsetBody::decode(&told.body).unwrap().offset_table;
     assert_eq!(table.values().copied().collect::<Vec<_>>(), [0, 0, 0, 0]);
+}
+
+#[test]
+fn what_a_heartbeat_leaves_behind_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut client = server.client();
+    let tags = |count: usize, bytes: usize| vec!["t".repeat(bytes); count].join("||");
+    let topics: Vec<String> = (0..1_001).map(|i| format!("T{i}")).collect();
+    let each = |count: usize, expression: &'static str| -> Vec<(&str, &str)> {
+        topics[..count].iter().map(|topic| (topic.as_str(), expression)).collect()
+    };
+    let (long, many) = (tags(1, (16 << 10) + 1), tags(257, 1));
+    let full: &'static str = tags(100, 100).leak();
+    let data = |subscription: SubscriptionData| HeartbeatData {
+        client_id: "c".into(),
+        consumer_data_set: vec![ConsumerData {
+            group_name: "g".into(),
+            subscription_data_set: vec![subscription],
+            ..ConsumerData::default()
+        }],
+        ..HeartbeatData::default()
+    };
+    let listed = |tags_set: Vec<String>| {
+        let subscription = SubscriptionData { topic: "T".into(), tags_set, ..SubscriptionData::default() };
+        request_with(request::HEART_BEAT, ExtFields::new(), data(subscription).encode())
+    };
+    let cases = [
+        ("a long expression", heartbeat("c", "g", &[("T", &long)], 1), 23),
+        ("many tags", heartbeat("c", "g", &[("T", &many)], 1), 23),
+        ("a list of many tags", listed(vec!["t".into(); 257]), 23),
+        ("a list of long tags", listed(vec!["t".repeat(9_000); 2]), 23),
+        ("many subscriptions", heartbeat("c", "g", &each(1_001, "*"), 1), 1),
+        ("subscriptions of many bytes", heartbeat("c", "g", &each(100, full), 1), 1),
+        ("a long client id", heartbeat(&"c".repeat(1_025), "g", &[("T", "*")], 1), 1),
+    ];
+    for (what, command, code) in cases {
+        let answer = client.ask(command);
+        assert_eq!(answer.code, code, "{what}: {answer:?}");
+        assert!(server.broker.group("g").is_none() && server.broker.members("g").is_none(), "{what}");
+    }
+    assert_eq!(client.ask(heartbeat("c", "g", &each(1_000, "*"), 1)).code, 0);
+    assert_eq!(client.ask(heartbeat("c", "h", &each(10, full), 1)).code, 0);
 }

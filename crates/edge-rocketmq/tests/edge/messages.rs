@@ -249,6 +249,49 @@ fn a_subscription_must_be_known_and_current() {
     assert_eq!(client.ask(sql).code, 1);
 }
 
+/// One connection that asked 100 times for 1.2 MB of tags each made the broker keep a gigabyte.
+#[test]
+fn what_waiting_pulls_hold_is_bounded() {
+    const OF_CONNECTION: usize = 4_096;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut client = server.client();
+    client.produce("T", 0, "m", "");
+    let long = client.ask(pull("g", "T", 0, 1, &"t".repeat((16 << 10) + 1), 60_000));
+    assert_eq!(long.code, 23);
+    assert!(remark(&long).contains("longer than 16384 bytes"), "{long:?}");
+    let many = client.ask(pull("g", "T", 0, 1, &vec!["t"; 257].join("||"), 60_000));
+    assert_eq!(many.code, 23);
+    assert!(remark(&many).contains("more than 256 tags"), "{many:?}");
+    for _ in 0..OF_CONNECTION {
+        client.send(pull("g", "T", 0, 1, "*", 60_000));
+    }
+    let above = client.ask(pull("g", "T", 0, 1, "*", 60_000));
+    assert_eq!((above.code, server.broker.waiters()), (19, OF_CONNECTION));
+    // Others wait, until all that waits holds too much: not one of these may be kept in full.
+    let tags = vec!["t".repeat(60); 256].join("||");
+    let mut parked = 0;
+    let mut others = Vec::new();
+    while others.len() < 8 {
+        let mut other = server.client();
+        let before = server.broker.waiters();
+        for _ in 0..1_000 {
+            other.send(pull("g", "T", 0, 1, &tags, 60_000));
+        }
+        // A request that is answered at once, after all of them.
+        other.ask(Command::request(99_999));
+        parked += server.broker.waiters() - before;
+        others.push(other);
+    }
+    assert!((1_000..8_000).contains(&parked), "{parked} with 32 KiB each are parked");
+    let before = server.broker.waiters();
+    drop(others);
+    crate::support::until("giving up", || server.broker.waiters() + parked == before);
+    let mut other = server.client();
+    other.send(pull("g", "T", 0, 1, &tags, 60_000));
+    crate::support::until("room for others", || server.broker.waiters() + parked == before + 1);
+}
+
 #[test]
 fn a_parked_pull_is_answered_when_its_message_comes() {
     let dir = tempfile::tempdir().unwrap();
