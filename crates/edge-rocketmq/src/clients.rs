@@ -93,6 +93,38 @@ fn channel_of(shared: &Shared, connection: &Connection) -> Arc<dyn Channel> {
     Arc::new(EdgeChannel { id: connection.id, remote: connection.remote, reactor })
 }
 
+/// The group, made when missing and allowed; with the configuration of a new group, and not kept, when the log takes
+/// nothing: readers go on without it.
+///
+/// # Errors
+/// Apache's refusals of bad and unknown groups.
+pub(crate) fn group_of_reader(reactor: &Reactor, group: &str) -> Result<Arc<GroupConfig>, Reply> {
+    make_group(reactor, group).or_else(|refusal| match refusal.unwritable {
+        true => Ok(Arc::new(GroupConfig::new(group))),
+        false => Err(refusal),
+    })
+}
+
+/// The group as it is, or as [`make_group`] would make it, which nothing is kept of yet.
+///
+/// # Errors
+/// Apache's refusals of bad and unknown groups.
+pub(crate) fn group_or_default(shared: &Shared, group: &str) -> Result<Arc<GroupConfig>, Reply> {
+    if let Some(known) = shared.broker.group(group) {
+        return Ok(known);
+    }
+    check_new_group(group)?;
+    if !shared.options.auto_create_group {
+        return Err(error::no_group(group));
+    }
+    Ok(Arc::new(GroupConfig::new(group)))
+}
+
+fn check_new_group(group: &str) -> Result<(), Reply> {
+    names::check_group(group, names::FIRST_USE_GROUP_CHARS_MAX)
+        .map_err(|text| Reply::error(response::INVALID_PARAMETER, text))
+}
+
 /// The group, made when missing and allowed.
 ///
 /// # Errors
@@ -101,8 +133,7 @@ pub(crate) fn make_group(reactor: &Reactor, group: &str) -> Result<Arc<GroupConf
     if let Some(known) = reactor.shared.broker.group(group) {
         return Ok(known);
     }
-    names::check_group(group, names::FIRST_USE_GROUP_CHARS_MAX)
-        .map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
+    check_new_group(group)?;
     let made = reactor.shared.broker.group_or_create(group).map_err(|error| match error {
         braid_broker::Error::NoGroup(_) => error::no_group(group),
         other => other.into(),
@@ -155,11 +186,15 @@ pub(crate) fn heartbeat(call: &Call<'_>) -> Result<Outcome, Reply> {
     let mut changed = false;
     let mut members_changed = false;
     for registration in registrations {
-        let group = make_group(call.reactor, &registration.group)?;
+        let group = group_of_reader(call.reactor, &registration.group)?;
         // Its route must be there before the answer: some clients ask for it right away.
         if group.retry_queues > 0 {
-            broker.retry_topic(&registration.group)?;
-            call.reactor.appended();
+            match broker.retry_topic(&registration.group) {
+                Ok(_) => call.reactor.appended(),
+                // Readers go on without it, and nothing can come back to it; the next heartbeat tries again.
+                Err(braid_broker::Error::DiskFull(_) | braid_broker::Error::Closed(_)) => {}
+                Err(other) => return Err(other.into()),
+            }
         }
         let change = broker.register_consumer(registration, &client)?;
         changed |= change.fingerprint;

@@ -34,7 +34,8 @@ pub(crate) fn code(error: &Error) -> i32 {
 impl From<Error> for Reply {
     fn from(error: Error) -> Self {
         let busy = matches!(error, Error::Busy(_));
-        Reply { busy, ..Reply::error(code(&error), error.to_string()) }
+        let unwritable = matches!(error, Error::DiskFull(_) | Error::Closed(_));
+        Reply { busy, unwritable, ..Reply::error(code(&error), error.to_string()) }
     }
 }
 

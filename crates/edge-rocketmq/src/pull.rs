@@ -84,14 +84,14 @@ pub(crate) fn handle(
     Ok(())
 }
 
-/// Checks a pull as Apache does, in its order, and takes its cursor along.
+/// Checks a pull as Apache does, in its order, and takes its cursor along. Its group is made once nothing is refused.
 fn begin(reactor: &Reactor, header: &PullHeader<'_>) -> Result<Pull, Reply> {
     let shared = &reactor.shared;
     let broker = &shared.broker;
     if let Some(refusal) = crate::dispatch::refused_while_stopping(shared, &header.head) {
         return Err(refusal);
     }
-    let group = crate::clients::make_group(reactor, header.consumer_group)?;
+    let group = crate::clients::group_or_default(shared, header.consumer_group)?;
     if !group.consume_enable {
         return Err(forbidden(2, format!("subscription group no permission, {}", header.consumer_group)));
     }
@@ -104,6 +104,7 @@ fn begin(reactor: &Reactor, header: &PullHeader<'_>) -> Result<Pull, Reply> {
         .filter(|queue_id| *queue_id < topic.config.read_queues)
         .ok_or_else(|| no_queue(header, &topic))?;
     let subscription = subscription(broker, header, group.broadcast_enable)?;
+    let group = crate::clients::group_of_reader(reactor, header.consumer_group)?;
     let queue = topic.queue(queue_id);
     if header.has(SYS_FLAG_COMMIT_OFFSET)
         && let Ok(offset) = u64::try_from(header.commit_offset)

@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
     /// The log could not take the request now; it may be tried again, since nothing of it was done.
     pub(crate) busy: bool,
+    /// The log takes nothing until its disk has room, or until a restart.
+    pub(crate) unwritable: bool,
 }
 
 impl Reply {

@@ -142,6 +142,16 @@ fn a_broken_disk_ends_sends_and_not_reads() {
     assert_eq!(client.ask(request(request::UPDATE_CONSUMER_OFFSET, &commit)).code, 14);
     let got = client.ask(pull("TOOLS_CONSUMER", "T", 0, 0, "*", 0));
     assert_eq!(records(&got.body), [(0, "kept".to_owned())]);
+    // Readers that were never here before: their group can not be kept, and they read all the same.
+    let got = client.ask(pull("new", "T", 0, 0, "*", 0));
+    assert_eq!(records(&got.body), [(0, "kept".to_owned())], "{got:?}");
+    client.heartbeat("new", &[("T", "*")]);
+    assert_eq!(server.broker.member_ids("new"), ["client-1"]);
+    let mut relying = pull("new", "T", 0, 0, "*", 0);
+    relying.ext_fields.insert("sysFlag", "0");
+    let got = client.ask(relying);
+    assert_eq!(records(&got.body), [(0, "kept".to_owned())], "{got:?}");
+    assert!(server.broker.group("new").is_none() && server.broker.topic("%RETRY%new").is_none());
     server.end();
 }
 

@@ -196,6 +196,45 @@ fn a_batch_is_one_append_of_untouched_elements() {
 }
 
 #[test]
+fn a_refused_pull_makes_no_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut client = server.client();
+    client.produce("T", 0, "m", "");
+    let mut sql = pull("new", "T", 0, 0, "a > 1", 0);
+    sql.ext_fields.insert("expressionType", "SQL92");
+    let mut relying = pull("new", "T", 0, 0, "*", 0);
+    relying.ext_fields.insert("sysFlag", "0");
+    let cases = [
+        ("SQL92", sql, 1),
+        ("no such topic", pull("new", "Nothing", 0, 0, "*", 0), 17),
+        ("no such queue", pull("new", "T", 99, 0, "*", 0), 29),
+        ("no heartbeat", relying, 24),
+        ("too many tags", pull("new", "T", 0, 0, &"t||".repeat(257), 0), 23),
+    ];
+    for (what, command, code) in cases {
+        assert_eq!(client.ask(command).code, code, "{what}");
+        assert!(server.broker.group("new").is_none(), "{what} made a group");
+    }
+    assert_eq!(client.ask(pull("new", "T", 0, 0, "*", 0)).code, 0);
+    assert!(server.broker.group("new").is_some());
+}
+
+#[test]
+fn groups_are_not_made_when_that_is_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let off = braid_edge_rocketmq::EdgeOptions { auto_create_group: false, ..crate::support::options() };
+    let server = Server::start_with(dir.path(), off);
+    let mut client = server.client();
+    client.produce("T", 0, "m", "");
+    for command in [pull("new", "T", 0, 0, "*", 0), heartbeat("client-1", "new", &[("T", "*")], 1)] {
+        let answer = client.ask(command);
+        assert_eq!(answer.code, 26);
+        assert!(remark(&answer).starts_with("subscription group [new] does not exist"), "{answer:?}");
+    }
+}
+
+#[test]
 fn reads_outside_a_queue_say_where_to_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
