@@ -65,6 +65,35 @@ impl Client {
         Ok(answer.body)
     }
 
+    /// Asks `count` times for messages with one of these tags, and waits for none of them; returns when all were looked at.
+    pub(crate) fn wait_for_tags(
+        &mut self,
+        topic: &str,
+        queue: u32,
+        offset: u64,
+        tags: &str,
+        count: usize,
+    ) -> Result<()> {
+        let mut request = pull_request(topic, queue, offset);
+        for (name, value) in [
+            // Bit 1: it may wait.
+            ("sysFlag", "6"),
+            ("suspendTimeoutMillis", "60000"),
+            ("subscription", tags),
+        ] {
+            request.ext_fields.insert(name.to_string(), value);
+        }
+        let mut bytes = BytesMut::new();
+        request.encode(&mut bytes)?;
+        for _ in 0..count {
+            self.stream.write_all(&bytes)?;
+        }
+        self.write(&Command::request(UNKNOWN_CODE))?;
+        // Those that may not wait are answered before.
+        while self.answer()?.code != 3 {}
+        Ok(())
+    }
+
     /// Writes many pulls and reads nothing; ends early when the server takes no more.
     pub(crate) fn ask_and_never_read(&mut self, topic: &str, queue: u32, count: usize) -> Result<()> {
         self.stream.set_write_timeout(Some(Duration::from_millis(300)))?;

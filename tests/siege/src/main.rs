@@ -1,5 +1,5 @@
-//! A siege of the release binary: thousands of idle connections, half-open frames, garbage, frames past the limit and
-//! clients that never read, while one good client must go on being served.
+//! A siege of the release binary: thousands of idle connections, half-open frames, garbage, frames past the limit,
+//! clients that never read and pulls that wait with long tag lists, while one good client must go on being served.
 //!
 //! ```text
 //! siege --binary target/release/braidmq [--connections 5000] [--seed 1]
@@ -48,7 +48,11 @@ fn main() -> Result<()> {
     siege.wave("garbage is closed", options.connections, || garbage_is_closed(address, seed));
     let deaf = siege
         .wave("clients that never read", options.connections + 8, || clients_that_never_read(address, 8));
-    drop((deaf, idle));
+    drop(deaf);
+    let waiting = siege.wave("pulls that wait with long tag lists", options.connections + 9, || {
+        pulls_with_long_tags(address)
+    });
+    drop((waiting, idle));
     siege.finish()
 }
 
@@ -221,6 +225,23 @@ fn expect_closed(mut stream: TcpStream) -> Result<()> {
             Err(e) => bail!("the connection was not closed: {e}"),
         }
     }
+}
+
+/// Pulls that wait, each with as many tags as it may name, and some with far more, which may not wait.
+fn pulls_with_long_tags(address: SocketAddr) -> Result<Vec<Client>> {
+    Client::connect(address, DEADLINE)?.send("Quiet", 0, b"x")?;
+    let tags = |count: usize| vec!["t".repeat(58); count].join("||");
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::connect(address, DEADLINE)?;
+        client.wait_for_tags("Quiet", 0, 1, &tags(256), 1_000)?;
+        waiting.push(client);
+    }
+    // Kept as they are, these would be a gigabyte.
+    let mut client = Client::connect(address, DEADLINE)?;
+    client.wait_for_tags("Quiet", 0, 1, &tags(20_000), 100)?;
+    waiting.push(client);
+    Ok(waiting)
 }
 
 /// Clients that ask for far more than a socket holds, and read nothing.
