@@ -23,7 +23,7 @@ pub const PARKED_PULLS_MAX: usize = 100_000;
 pub const PARKED_PULLS_PER_CONNECTION_MAX: usize = 4_096;
 /// Bytes that all waiting pulls of a reactor hold, their subscriptions included; further ones are answered "nothing there" at
 /// once.
-pub const PARKED_BYTES_ALL_MAX: usize = 64 << 20;
+pub const PARKED_BYTES_ALL_MAX: usize = 32 << 20;
 /// Bytes of a tag expression, or of a list of tags; longer ones are refused.
 pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 /// Tags of one subscription; more are refused.

@@ -157,7 +157,10 @@ fn subscription(
             return Err(unsupported_expression(kind));
         }
         let expression = header.subscription.unwrap_or_default();
-        return Ok(Some(Arc::new(tag_subscription(header.topic, expression, header.sub_version)?)));
+        let parsed = tag_subscription(header.topic, expression, header.sub_version)?;
+        // While it waits, only the hashes are needed.
+        let hashes = Subscription { expression: String::new(), tags: Vec::new(), ..parsed };
+        return Ok(Some(Arc::new(hashes)));
     }
     let Some(members) = broker.members(header.consumer_group) else {
         return Err(Reply::error(

@@ -307,27 +307,28 @@ fn what_waiting_pulls_hold_is_bounded() {
     }
     let above = client.ask(pull("g", "T", 0, 1, "*", 60_000));
     assert_eq!((above.code, server.broker.waiters()), (19, OF_CONNECTION));
-    // Others wait, until all that waits holds too much: not one of these may be kept in full.
-    let tags = vec!["t".repeat(60); 256].join("||");
+    // Others wait, until all that waits holds too much: 2 KiB of hashes for each of these.
+    let tags = vec!["t"; 256].join("||");
     let mut parked = 0;
     let mut others = Vec::new();
     while others.len() < 8 {
         let mut other = server.client();
         let before = server.broker.waiters();
-        for _ in 0..1_000 {
-            other.send(pull("g", "T", 0, 1, &tags, 60_000));
+        let queue_id = 1 + others.len() as i32 % 2;
+        for _ in 0..4_000 {
+            other.send(pull("g", "T", queue_id, 0, &tags, 60_000));
         }
         // A request that is answered at once, after all of them.
         other.ask(Command::request(99_999));
         parked += server.broker.waiters() - before;
         others.push(other);
     }
-    assert!((1_000..8_000).contains(&parked), "{parked} with 32 KiB each are parked");
+    assert!((8_000..32_000).contains(&parked), "{parked} are parked");
     let before = server.broker.waiters();
     drop(others);
     crate::support::until("giving up", || server.broker.waiters() + parked == before);
     let mut other = server.client();
-    other.send(pull("g", "T", 0, 1, &tags, 60_000));
+    other.send(pull("g", "T", 1, 0, &tags, 60_000));
     crate::support::until("room for others", || server.broker.waiters() + parked == before + 1);
 }
 
