@@ -138,7 +138,7 @@ fn the_log_is_prewritten_only_when_clients_are_served() {
     keep_house(&store, 10);
     assert_eq!(shard.files.room_end(), FILE_BYTES, "the first file is as it was made");
     // What is appended meanwhile gets its room all the same.
-    while store.watermarks().appended().0 < FILE_BYTES {
+    while store.watermarks().appended().0 <= FILE_BYTES {
         if let Err(error) = append(&store, &t, 0, &[1; 3000]) {
             assert!(matches!(error, AppendError::Busy { .. }), "{error}");
             std::thread::yield_now();
