@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "braid-edge-rocketmq",
         &["braid-io", "braid-record", "braid-store", "braid-broker", "braid-wire-rocketmq"],
     ),
+    ("braid-bench", &["braid-io", "braid-record", "braid-wire-rocketmq"]),
     (
         "braidmq",
         &[
@@ -25,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "braid-broker",
             "braid-wire-rocketmq",
             "braid-edge-rocketmq",
+            "braid-bench",
         ],
     ),
 ];

@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask mem`, `cargo xtask oracle`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask mem`, `cargo xtask bench`, `cargo xtask oracle`.
 //!
 //! A *stage* is one thing that can pass or fail (formatting, a suite, a rig); `test` runs the stages in order, shows a
 //! stage's output when it failed and its summary when it passed, and ends with one line of counts.
 
+mod bench;
 mod cargo;
 mod counts;
 mod interop;
@@ -25,6 +26,7 @@ cargo xtask test [options]   run every test that this machine can run
     --no-skips       a suite that can't run, because a tool is missing, has failed
     --list           print the stages and stop
 cargo xtask mem              resident memory and start time of the release binary on an empty directory
+cargo xtask bench [options]  build the release binary and run `braidmq bench` with these options (without: about three minutes)
 cargo xtask oracle [options] run the interop suites against Apache RocketMQ itself
     --record         and record what mqadmin prints there as what it has to print here";
 
@@ -49,6 +51,7 @@ fn task() -> Result<bool> {
             if options.list { stage::list() } else { stage::run_all(&options) }
         }
         Some("mem") => mem::print(),
+        Some("bench") => bench::run(args),
         Some("oracle") => match (args.next().as_deref(), args.next()) {
             (None, None) => interop::against_apache(false),
             (Some("--record"), None) => interop::against_apache(true),

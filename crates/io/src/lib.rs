@@ -6,12 +6,14 @@
 //! * [`disk`]: the traits [`Disk`] and [`File`].
 //! * [`os`]: the operating system's files ([`OsDisk`]).
 //! * [`clock`]: wall and monotonic time.
+//! * [`process`]: what a process has used of the processor.
 //! * [`rng`]: a small seeded generator.
 //! * `sim` (feature `sim`): a disk that loses, tears and replaces what was not synced, and a clock that tests move.
 
 pub mod clock;
 pub mod disk;
 pub mod os;
+pub mod process;
 pub mod rng;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -114,6 +114,8 @@ pub enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Measure this broker beside a server that does nothing but append
+    Bench(BenchArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell
@@ -374,6 +376,48 @@ pub enum StoreCommand {
         #[arg(long)]
         accept_loss: bool,
     },
+}
+
+/// Flags of `bench`.
+///
+/// Starts its own brokers, on free ports of 127.0.0.1 and with data of their own; the broker that runs here already is not touched.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// These rows alone: G1, G2, batch, G4a, G4b, G5, G10
+    #[arg(long, value_name = "ROW,...", value_delimiter = ',')]
+    pub rows: Vec<String>,
+    /// How long each window is measured; half as long is warmed up before
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Windows of the broker in each row, each between two of the floor
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repetitions: u32,
+    /// Where the servers get their directories, which are removed at the end: the disk that is measured
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Let the floor keep no log in the rows without fsync: what the log itself costs
+    #[arg(long)]
+    pub floor_without_log: bool,
+    /// Be the floor, for a bench that runs.
+    #[arg(long, hide = true, value_name = "MODE")]
+    pub floor: Option<String>,
+    /// The floor's ready file.
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub floor_ready_file: Option<PathBuf>,
+    /// Length of the floor's log.
+    #[arg(long, hide = true, default_value_t = 256 << 20)]
+    pub floor_log_bytes: u64,
+}
+
+/// The shortest and the longest window.
+const WINDOW_SECONDS: std::ops::RangeInclusive<f64> = 0.05..=600.0;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if WINDOW_SECONDS.contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(format!("must be from {} to {}", WINDOW_SECONDS.start(), WINDOW_SECONDS.end()))
 }
 
 /// `config ...`

@@ -83,6 +83,7 @@ fn run(cli: Cli) -> CliResult {
         Some(Command::Health(args)) => commands::health::run(&args, &mut connect()?, out),
         Some(Command::Store(command)) => commands::store::run(&command, out),
         Some(Command::Config(command)) => commands::config::run(&command, out),
+        Some(Command::Bench(args)) => commands::bench::run(&args, out),
         Some(Command::Completion { shell }) => commands::completion::run(shell, out),
     }
 }

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub mod bench;
 pub mod completion;
 pub mod config;
 pub mod consume;
