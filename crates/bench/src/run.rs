@@ -34,6 +34,8 @@ pub struct Options {
     pub repetitions: usize,
     /// The directory in which the servers get theirs. They are removed at the end.
     pub dir: PathBuf,
+    /// Keys of the broker's configuration, as its `--set` takes them.
+    pub sets: Vec<String>,
     /// Let the floor answer sends of `async` rows without any log: its price for the log shows.
     pub floor_without_log: bool,
 }
@@ -122,7 +124,7 @@ fn run_row(row: &Row, options: &Options, launcher: &Launcher, dir: &Path) -> Res
         mode = Mode::Nothing;
     }
     let mut floor = floor_side(row, mode, launcher, &dir.join("floor"))?;
-    let broker = launcher.broker(row.durability, &dir.join("braidmq"))?;
+    let broker = launcher.broker(row.durability, &options.sets, &dir.join("braidmq"))?;
     let protocol: Box<dyn Protocol> = match row.work {
         Work::Send(messages) => Box::new(Send::new("Bench", QUEUES, messages, MESSAGE_BYTES)),
         Work::Pull => Box::new(Pull::new(

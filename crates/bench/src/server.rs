@@ -67,11 +67,11 @@ impl Launcher {
         self.start("the floor", "floor", command, dir)
     }
 
-    /// Starts the broker with its data in `dir`, which is made.
+    /// Starts the broker with its data in `dir`, which is made, and with these further keys of its configuration.
     ///
     /// # Errors
     /// When it does not serve.
-    pub fn broker(&self, durability: Durability, dir: &Path) -> Result<Server> {
+    pub fn broker(&self, durability: Durability, sets: &[String], dir: &Path) -> Result<Server> {
         let mut command = Command::new(&self.binary);
         command.arg("start").arg("--data").arg(dir.join("data")).arg("--ready-file").arg(ready_file(dir));
         let flush = format!("store.flush={}", durability.name());
@@ -84,6 +84,9 @@ impl Launcher {
             "log.level=warn",
             &flush,
         ] {
+            command.args(["--set", setting]);
+        }
+        for setting in sets {
             command.args(["--set", setting]);
         }
         self.start("braidmq", "rocketmq", command, dir)

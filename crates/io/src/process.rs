@@ -4,13 +4,18 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+/// The largest number that Linux gives a process.
+const PID_MAX: libc::pid_t = 1 << 22;
+
 /// The processor time that all threads of the process `pid` have used so far, those that have ended included; in the kernel and
 /// outside it, with the resolution of the scheduler (nanoseconds).
 ///
 /// # Errors
 /// When there is no such process, or the system does not let us look at it.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // A larger number would be cut off in the clock's id and name another process; 0 would name this one.
+    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| (1..=PID_MAX).contains(pid));
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
     let mut clock: libc::clockid_t = 0;
     // SAFETY: the second argument is a valid place for a clock's id, and nothing else is written.
     let error = unsafe { libc::clock_getcpuclockid(pid, &mut clock) };
@@ -42,7 +47,8 @@ mod tests {
             after = cpu_time(std::process::id()).unwrap();
         }
         assert!(after > before);
-        assert!(cpu_time(i32::MAX as u32).is_err());
-        assert!(cpu_time(u32::MAX).is_err());
+        for nobody in [0, PID_MAX as u32 + 1, i32::MAX as u32, u32::MAX] {
+            assert_eq!(cpu_time(nobody).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{nobody}");
+        }
     }
 }

@@ -395,6 +395,9 @@ pub struct BenchArgs {
     /// Where the servers get their directories, which are removed at the end: the disk that is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
+    /// Set one key of the measured broker's configuration: what does it cost? May be given several times
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub sets: Vec<String>,
     /// Let the floor keep no log in the rows without fsync: what the log itself costs
     #[arg(long)]
     pub floor_without_log: bool,

@@ -90,6 +90,7 @@ pub fn run(args: &BenchArgs, out: &mut Out) -> CliResult {
         seconds: args.seconds,
         repetitions: args.repetitions as usize,
         dir: args.dir.clone(),
+        sets: args.sets.clone(),
         floor_without_log: args.floor_without_log,
     };
     if out.format() == Format::Table {

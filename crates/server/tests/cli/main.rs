@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a test exports nothing; `pub` says what a module offers to the others")]
 
+mod bench;
 mod commands;
 mod start;
 mod store;
