@@ -11,7 +11,7 @@ use braid_io::sim::{SimClock, SimDisk};
 use braid_io::{Disk, OsDisk, Rng};
 use braid_store::{
     AppendError, FlushMode, Group, GroupBuilder, Health, Level, QueueKey, StateChange, StateKind, Store,
-    StoreOptions, Target, TopicInfo, WriteOutcome,
+    StoreError, StoreOptions, Target, TopicInfo, WriteOutcome,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn create(&mut self, name: &str) -> TopicInfo {
-        let promise = self.store.create_topic(name, b"some config").unwrap();
+        let promise = self.when_there_is_room(|store| store.create_topic(name, b"some config"));
         let (end, mut made) = (promise.end(), None);
         let _ = promise.map(|info| made = Some(info));
         let info: TopicInfo = made.unwrap();
@@ -63,8 +63,20 @@ impl Bench {
     }
 
     fn delete(&mut self, topic: &TopicInfo) {
-        let promise = self.store.delete_topic(topic.number).unwrap();
+        let promise = self.when_there_is_room(|store| store.delete_topic(topic.number));
         self.oracle.append(promise.end(), Change::Delete(topic.number));
+    }
+
+    /// Asks again once the log has made room for the change.
+    fn when_there_is_room<T>(&self, change: impl Fn(&Store) -> Result<T, StoreError>) -> T {
+        match change(&self.store) {
+            Err(StoreError::Append(AppendError::Busy { .. })) => {
+                self.turn();
+                self.store.housekeeping();
+                change(&self.store).unwrap()
+            }
+            other => other.unwrap(),
+        }
     }
 
     fn message(&mut self, topic: &TopicInfo, queue_id: u32, len: usize) -> Message {
@@ -101,7 +113,7 @@ impl Bench {
         self.store.group(builder).unwrap()
     }
 
-    fn turn(&mut self) {
+    fn turn(&self) {
         for _ in 0..20 {
             if self.store.write_turn() != WriteOutcome::NeedsFlush {
                 self.store.flush_turn();
