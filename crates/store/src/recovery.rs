@@ -485,8 +485,8 @@ impl Attempt<'_> {
         walk.check_files(first)?;
         let end = walk.run(covered.least().min(self.snapshot.last_group).max(first))?;
         let clean = walk.rows == [RecoveryRow::Clean];
-        walk.tell_lost();
-        let Walk { scan, replay, mut rows, damage, .. } = walk;
+        let damage = walk.take_damage();
+        let Walk { scan, replay, mut rows, .. } = walk;
         rows.dedup();
         let Replay { catalog, state, last_group, store_ms, sealed, notes, records, .. } = replay;
         Ok(Outcome {

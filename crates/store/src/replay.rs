@@ -59,15 +59,23 @@ pub(crate) struct Replay<'a> {
     pub(crate) sealed: BTreeMap<u64, i64>,
     pub(crate) records: u64,
     pub(crate) notes: Vec<String>,
-    /// Set behind a damaged range: gaps in queues are told from here on. (topic, queue id, first, count)
+    /// Set behind a damaged range: gaps in queues are told from here on.
     pub(crate) damaged: bool,
-    pub(crate) lost: Vec<(String, u32, u64, u64)>,
+    pub(crate) lost: Vec<Lost>,
     /// Finds the gaps where no index is filled.
     pub(crate) gaps: Option<Gaps>,
     /// Told of every record of a topic that lived, with its entries.
     pub(crate) watch: Option<&'a mut dyn Watch>,
     /// Records of a group that is not complete yet.
     group: Vec<(u64, Vec<u8>)>,
+}
+
+/// Offsets that no record has.
+pub(crate) struct Lost {
+    /// Of the record that showed it; `u64::MAX` when no record follows and the snapshot did.
+    pub(crate) shown_at: u64,
+    /// (topic name, queue id, first, count)
+    pub(crate) offsets: (String, u32, u64, u64),
 }
 
 /// The next offset of each queue as the records themselves tell it.
@@ -249,7 +257,7 @@ impl<'a> Replay<'a> {
             if let Some(first) = self.gaps.as_mut().and_then(|gaps| gaps.take(*queue, entry))
                 && self.damaged
             {
-                self.lose(*queue, first, entry.first_offset);
+                self.lose(*queue, first, entry.first_offset, position);
             }
         }
         if position >= self.covered.queues {
@@ -270,7 +278,7 @@ impl<'a> Replay<'a> {
                 ));
             }
             Some(next) if self.damaged && entry.first_offset > next => {
-                self.lose(queue, next, entry.first_offset);
+                self.lose(queue, next, entry.first_offset, entry.position);
             }
             _ => {}
         }
@@ -283,15 +291,16 @@ impl<'a> Replay<'a> {
         for (&queue, &known) in known {
             let next = gaps.next.get(&queue).copied().or(gaps.is_whole.then_some(0));
             if let Some(next) = next.filter(|&next| next < known) {
-                self.lose(queue, next, known);
+                self.lose(queue, next, known, u64::MAX);
             }
         }
     }
 
     /// Offsets of a topic that is deleted are no loss.
-    fn lose(&mut self, queue: QueueKey, first: u64, end: u64) {
+    fn lose(&mut self, queue: QueueKey, first: u64, end: u64, shown_at: u64) {
         if let Some(topic) = self.catalog.live(queue.topic) {
-            self.lost.push((topic.name.to_string(), queue.queue_id, first, end - first));
+            let offsets = (topic.name.to_string(), queue.queue_id, first, end - first);
+            self.lost.push(Lost { shown_at, offsets });
         }
     }
 

@@ -260,8 +260,8 @@ pub fn verify(
     walk.check_files(first)?;
     let LogEnd { end, .. } = walk.run(first)?;
     walk.replay.lose_ends(&stopped.snapshot.queues);
-    walk.tell_lost();
-    let Walk { replay, rows, damage, .. } = walk;
+    let damage = walk.take_damage();
+    let Walk { replay, rows, .. } = walk;
     let (records, notes) = (replay.records, replay.notes);
     Ok(Verification {
         files: stopped.files.len() as u64,
@@ -353,8 +353,8 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
     walk.check_files(first)?;
     let LogEnd { mut end, nonzero_end } = walk.run(first)?;
     walk.replay.lose_ends(&stopped.snapshot.queues);
-    walk.tell_lost();
-    let Walk { mut scan, replay, damage, .. } = walk;
+    let damage = walk.take_damage();
+    let Walk { mut scan, replay, .. } = walk;
     let mut repair = Repair { end: Position(end), damage, notes: stopped.notes.clone() };
     repair.notes.extend(replay.notes.iter().cloned());
     if repair.damage.is_empty() {

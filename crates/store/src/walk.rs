@@ -29,6 +29,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) stopped_at: Option<u64>,
     pub(crate) unflushed_bytes_max: u64,
     pub(crate) rows: Vec<RecoveryRow>,
+    /// Missing files, then what the walk met.
     pub(crate) damage: Vec<Damage>,
 }
 
@@ -131,12 +132,18 @@ impl Walk<'_> {
         self.replay.keep_group().map_err(OpenError::Format)
     }
 
-    /// Gaps in queues that were seen so far belong to the damage that was met last. Those before any are an older repair's.
-    pub(crate) fn tell_lost(&mut self) {
-        let lost = std::mem::take(&mut self.replay.lost);
-        if let Some(last) = self.damage.last_mut() {
-            last.lost.extend(lost);
+    /// Ends a walk: gives what is damaged, in log order. A gap in a queue belongs to the last damage before the record
+    /// that showed it; those before any are an older repair's.
+    pub(crate) fn take_damage(&mut self) -> Vec<Damage> {
+        let mut damage = std::mem::take(&mut self.damage);
+        damage.sort_by_key(|damage| damage.from);
+        for lost in std::mem::take(&mut self.replay.lost) {
+            let before = damage.partition_point(|damage| damage.from.0 < lost.shown_at);
+            if let Some(last) = before.checked_sub(1) {
+                damage[last].lost.push(lost.offsets);
+            }
         }
+        damage
     }
 
     fn judge(&mut self, at: u64, reason: String) -> Result<Next, OpenError> {
@@ -170,7 +177,6 @@ impl Walk<'_> {
 
     fn damaged(&mut self, from: u64, to: u64, reason: String) -> Result<(), OpenError> {
         self.rows.push(RecoveryRow::DamageBelowWatermark);
-        self.tell_lost();
         self.damage.push(Damage { from: Position(from), to: Position(to), reason, lost: Vec::new() });
         self.after_damage()
     }

@@ -101,6 +101,45 @@ fn a_missing_file_is_made_of_filler() {
     assert_eq!(store.topic("T"), Some(t), "state is in the snapshot");
 }
 
+/// Files that are missing are seen before any record is.
+#[test]
+fn damage_before_a_missing_file_is_given_up_with_it() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    let positions: Vec<u64> =
+        (0..24).map(|n| send(&store, &t, n % 2, &[n as u8; 8000]).records[0].position.0).collect();
+    store.close().unwrap();
+    drop(store);
+    let missing: Vec<u64> = (0..24).filter(|&n| positions[n as usize] / FILE_BYTES == 1).collect();
+    let (first, last) = (missing[0], missing[missing.len() - 1]);
+    assert!(first > 4 && last < 20, "records lie before and behind: {positions:?}");
+    bench.disk.rot(&bench.log_file(0), positions[2] + 99).unwrap();
+    bench.disk.process().remove_file(&bench.log_file(FILE_BYTES)).unwrap();
+
+    let given_up = repair(&bench.options, disk(&bench)).unwrap();
+    let places: Vec<u64> = given_up.damage.iter().map(|damage| damage.from.0).collect();
+    assert_eq!(places, [positions[2], FILE_BYTES]);
+    assert_eq!(given_up.damage[0].lost, [("T".to_owned(), 0, 1, 1)]);
+    let lost_of = |id: u64| {
+        let of_queue: Vec<u64> = missing.iter().filter(|&n| n % 2 == id).map(|n| n / 2).collect();
+        ("T".to_owned(), id as u32, of_queue[0], of_queue.len() as u64)
+    };
+    let mut lost = given_up.damage[1].lost.clone();
+    lost.sort();
+    assert_eq!(lost, [lost_of(0), lost_of(1)]);
+
+    assert!(verify(&bench.options, disk(&bench), &mut |_, _| {}).unwrap().is_sound());
+    let (store, report) = bench.open();
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(store.health(), Health::Serving);
+    let is_left = |n: &u64| *n != 2 && !missing.contains(n);
+    for id in 0..2 {
+        let left: Vec<u64> = all(&store, queue(&t, id)).iter().map(|body| u64::from(body[0])).collect();
+        assert_eq!(left, (0..24).filter(|n| n % 2 == u64::from(id)).filter(is_left).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn a_log_that_ends_below_its_watermark_ends_there_after_a_repair() {
     let (bench, t, positions) = filled();
