@@ -51,8 +51,10 @@ pub(crate) struct Retention {
     holders: BTreeMap<&'static str, u64>,
     wall_ms: i64,
     monotonic_ms: u64,
-    /// Files that came of age in this span of wall time did so by a jump of the clock, or while nobody was running.
-    doubted: Option<(i64, i64)>,
+    /// Files that came of age in this span of wall time did so while nobody was running.
+    slept: Option<(i64, i64)>,
+    /// Files that came of age in this span of wall time did so by a jump of the clock in this run.
+    jumped: Option<(i64, i64)>,
     doubted_next_ms: u64,
     /// Files below the log's start whose names may still be on the disk.
     unlinked: Vec<u64>,
@@ -70,13 +72,14 @@ impl Retention {
     /// `store_ms` is the time of the log's newest record: what came of age since then did so while nobody was running.
     pub(crate) fn new(store_ms: i64, clock: &dyn Clock) -> Self {
         let (wall_ms, monotonic_ms) = (clock.wall_ms(), clock.monotonic_ms());
-        let doubted = (store_ms > 0 && wall_ms - store_ms > JUMP_MS).then_some((store_ms, wall_ms));
+        let slept = (store_ms > 0 && wall_ms - store_ms > JUMP_MS).then_some((store_ms, wall_ms));
         Self {
             snapshot_covers: 0,
             holders: BTreeMap::new(),
             wall_ms,
             monotonic_ms,
-            doubted,
+            slept,
+            jumped: None,
             doubted_next_ms: monotonic_ms,
             unlinked: Vec::new(),
             job: Job::default(),
@@ -95,21 +98,23 @@ impl Retention {
         let (wall, monotonic) = (clock.wall_ms(), clock.monotonic_ms());
         let went = wall - self.wall_ms - (monotonic - self.monotonic_ms) as i64;
         if went > JUMP_MS {
-            let from = self.doubted.map_or(self.wall_ms, |(from, _)| from.min(self.wall_ms));
+            let from = self.jumped.map_or(self.wall_ms, |(from, _)| from.min(self.wall_ms));
             tracing::warn!(
                 jump_ms = went,
                 "the wall clock jumped: at most one log file is deleted per minute"
             );
-            self.doubted = Some((from, wall));
+            self.jumped = Some((from, wall));
         }
         (self.wall_ms, self.monotonic_ms) = (wall, monotonic);
         wall
     }
 
-    /// True when a file that came of age at `of_age_ms` may go now.
-    fn is_its_turn(&mut self, of_age_ms: i64, now_ms: u64) -> bool {
-        let in_doubt = self.doubted.is_some_and(|(from, to)| (from..=to).contains(&of_age_ms));
-        if !in_doubt {
+    /// True when a file that came of age at `of_age_ms` may go now. `hurries`: the disk fills up, which ends the doubt
+    /// about time that nobody was running, not the doubt about a clock that jumped.
+    fn is_its_turn(&mut self, of_age_ms: i64, now_ms: u64, hurries: bool) -> bool {
+        let is_in =
+            |span: Option<(i64, i64)>| span.is_some_and(|(from, to)| (from..=to).contains(&of_age_ms));
+        if !is_in(self.jumped) && (hurries || !is_in(self.slept)) {
             return true;
         }
         if now_ms < self.doubted_next_ms {
@@ -208,9 +213,8 @@ impl Shard {
             return None;
         }
         let now = self.clock.monotonic_ms();
-        // A disk that fills up gives nobody the time to put a wrong clock right.
         let hurries = used_percent.is_some_and(|used| used >= clean);
-        (hurries || reason == Reason::Pressure || house.retention.is_its_turn(of_age, now)).then_some(reason)
+        (reason == Reason::Pressure || house.retention.is_its_turn(of_age, now, hurries)).then_some(reason)
     }
 
     fn give_up_head(&self, house: &mut House, reason: Reason) -> io::Result<()> {
@@ -296,19 +300,23 @@ mod tests {
 
     #[test]
     fn after_a_jump_of_the_clock_one_file_goes_per_minute() {
-        let clock = Hands::default();
-        clock.wall.store(1_000_000, Ordering::Relaxed);
-        let mut retention = Retention::new(0, &clock);
-        assert!(retention.is_its_turn(900_000, 0) && retention.is_its_turn(900_001, 0));
-        // A day passes on the wall within a second.
-        clock.wall.store(87_400_000, Ordering::Relaxed);
-        clock.monotonic.store(1000, Ordering::Relaxed);
-        retention.watch_clock(&clock);
-        assert!(retention.is_its_turn(2_000_000, 1000));
-        assert!(!retention.is_its_turn(2_000_001, 60_999));
-        assert!(retention.is_its_turn(2_000_001, 61_000));
-        // What comes of age after the jump is not in doubt.
-        assert!(retention.is_its_turn(87_400_001, 61_000) && retention.is_its_turn(87_400_002, 61_000));
+        for hurries in [false, true] {
+            let clock = Hands::default();
+            clock.wall.store(1_000_000, Ordering::Relaxed);
+            let mut retention = Retention::new(0, &clock);
+            let mut is_its_turn = |of_age, now| retention.is_its_turn(of_age, now, hurries);
+            assert!(is_its_turn(900_000, 0) && is_its_turn(900_001, 0));
+            // A day passes on the wall within a second.
+            clock.wall.store(87_400_000, Ordering::Relaxed);
+            clock.monotonic.store(1000, Ordering::Relaxed);
+            retention.watch_clock(&clock);
+            let mut is_its_turn = |of_age, now| retention.is_its_turn(of_age, now, hurries);
+            assert!(is_its_turn(2_000_000, 1000));
+            assert!(!is_its_turn(2_000_001, 60_999));
+            assert!(is_its_turn(2_000_001, 61_000));
+            // What comes of age after the jump is not in doubt.
+            assert!(is_its_turn(87_400_001, 61_000) && is_its_turn(87_400_002, 61_000));
+        }
     }
 
     #[test]
@@ -316,6 +324,7 @@ mod tests {
         let clock = Hands::default();
         clock.wall.store(1_000_000, Ordering::Relaxed);
         let mut retention = Retention::new(100_000, &clock);
-        assert!(retention.is_its_turn(500_000, 0) && !retention.is_its_turn(500_000, 1));
+        assert!(retention.is_its_turn(500_000, 0, false) && !retention.is_its_turn(500_000, 1, false));
+        assert!(retention.is_its_turn(500_000, 1, true), "but for a disk that fills up");
     }
 }

@@ -171,7 +171,7 @@ config! {
     [retention] Retention {
         /// Hours after its newest message for which a log file is kept.
         hours: u32 = "72", in 1..=876_000;
-        /// Percent of the disk in use from which expired files go at once; below it, those that expired by a jump of the clock or while no broker ran go one a minute. Acts only below `disk.free_min`.
+        /// Percent of the disk in use from which files that expired while no broker ran go at once; below it they go one a minute. Those that expired by a jump of the clock go one a minute up to `retention.disk_force_percent`. Acts only below `disk.free_min`.
         disk_clean_percent: u32 = "75", in 1..=100;
         /// Percent of the disk in use from which the oldest files go although they have not expired. Acts only below `disk.free_min`.
         disk_force_percent: u32 = "85", in 1..=100;

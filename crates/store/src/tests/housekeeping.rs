@@ -208,22 +208,47 @@ fn no_file_goes_before_the_one_ahead_of_it_is_gone() {
     assert_eq!(names(&bench, "/data/commitlog")[0], format!("{:020}", 3 * FILE_BYTES));
 }
 
+/// A store with thirty files on a disk that is in use to so many percent, once housekeeping looks. They come of age in a second.
+fn filled_disk(percent_used: u64) -> (Bench, Store) {
+    let mut bench = Bench::new();
+    bench.options.retention.keep_ms = 1000;
+    bench.options.retention.free_bytes_min = Some(u64::MAX);
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    fill(&store, &t, 30);
+    keep_house(&store, 5);
+    let space = bench.disk.space(Path::new(DIR)).unwrap();
+    let capacity = Some((space.total - space.free) * 100 / percent_used);
+    bench.disk.set_faults(Faults { capacity, ..Faults::default() });
+    assert_eq!(store.log_range().0.0, 0);
+    (bench, store)
+}
+
 #[test]
-fn files_in_doubt_go_one_a_minute_unless_the_disk_fills_up() {
-    for (percent_used, at_once) in [(70, false), (84, true)] {
-        let mut bench = Bench::new();
-        bench.options.retention.keep_ms = 1000;
-        bench.options.retention.free_bytes_min = Some(u64::MAX);
-        let (store, _) = bench.open();
-        let t = topic(&store, "T");
-        fill(&store, &t, 30);
-        keep_house(&store, 5);
-        let space = bench.disk.space(Path::new(DIR)).unwrap();
-        let capacity = Some((space.total - space.free) * 100 / percent_used);
-        bench.disk.set_faults(Faults { capacity, ..Faults::default() });
-        assert_eq!(store.log_range().0.0, 0);
+fn a_jump_of_the_clock_costs_one_file_a_minute_however_full_the_disk() {
+    for percent_used in [70, 84] {
+        let (bench, store) = filled_disk(percent_used);
         // All are of age now, if the clock is right.
         bench.clock.jump_wall(86_400_000);
+        keep_house(&store, 100);
+        assert_eq!(store.log_range().0.0, FILE_BYTES, "at {percent_used} %");
+        bench.clock.advance(59_999);
+        keep_house(&store, 100);
+        assert_eq!(store.log_range().0.0, FILE_BYTES, "at {percent_used} %");
+        bench.clock.advance(1);
+        keep_house(&store, 100);
+        assert_eq!(store.log_range().0.0, 2 * FILE_BYTES, "at {percent_used} %");
+    }
+}
+
+#[test]
+fn after_downtime_one_file_goes_a_minute_unless_the_disk_fills_up() {
+    for (percent_used, at_once) in [(70, false), (84, true)] {
+        let (bench, store) = filled_disk(percent_used);
+        store.close().unwrap();
+        drop(store);
+        bench.clock.jump_wall(86_400_000);
+        let (store, _) = bench.open();
         keep_house(&store, 100);
         let gone = store.log_range().0.0 / FILE_BYTES;
         if at_once {
