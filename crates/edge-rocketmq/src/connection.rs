@@ -19,14 +19,16 @@ use std::rc::Rc;
 
 use braid_wire_rocketmq::command::Command;
 use braid_wire_rocketmq::frame::{self, FRAME_BYTES_MAX, Frame, FrameError, Limits};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
 
 use crate::listen::Role;
-use crate::options::{CALLS_MAX, HELD_MS_MAX, OUT_BYTES_ALL_MAX, OUT_BYTES_MAX, PARTIAL_BYTES_ALL_MAX};
+use crate::options::{
+    CALLS_MAX, HELD_BYTES_ALL_MAX, HELD_MS_MAX, OUT_BYTES_ALL_MAX, OUT_BYTES_MAX, PARTIAL_BYTES_ALL_MAX,
+};
 use crate::outbox::Outbox;
 use crate::reactor::Reactor;
 
@@ -66,6 +68,8 @@ pub(crate) struct Connection {
     held: RefCell<Option<Frame>>,
     /// Since when the held request waits.
     held_since_ms: Cell<Option<u64>>,
+    /// Until then nothing is held any more: a request has waited in vain, and those behind it are not to wait as long again.
+    impatient_until_ms: Cell<u64>,
     /// Wakes the connection's task: something waits for the socket, or the connection was closed.
     kick: Notify,
     closed: Cell<bool>,
@@ -98,6 +102,7 @@ impl Connection {
             counted: Cell::new(0),
             held: RefCell::default(),
             held_since_ms: Cell::new(None),
+            impatient_until_ms: Cell::new(0),
             kick: Notify::new(),
             closed: Cell::new(false),
             dirty: Cell::new(false),
@@ -137,20 +142,28 @@ impl Connection {
             && (waiting == 0 || reactor.out_bytes.get() < OUT_BYTES_ALL_MAX)
     }
 
-    /// Keeps a request that the log could not take; false when it has waited long enough.
-    pub(crate) fn hold(&self, frame: &Frame, now_ms: u64) -> bool {
+    /// Keeps a request that the log could not take; false when it has waited long enough, or too many bytes wait already.
+    pub(crate) fn hold(&self, reactor: &Reactor, frame: &Frame) -> bool {
+        let now_ms = reactor.now_ms();
         let since_ms = self.held_since_ms.get().unwrap_or(now_ms);
-        if now_ms.saturating_sub(since_ms) >= HELD_MS_MAX {
+        let waited = now_ms.saturating_sub(since_ms) >= HELD_MS_MAX;
+        let bytes = reactor.held_bytes.get() + held_bytes(frame);
+        if waited || now_ms < self.impatient_until_ms.get() || bytes > HELD_BYTES_ALL_MAX {
+            if waited {
+                self.impatient_until_ms.set(now_ms + HELD_MS_MAX);
+            }
+            self.held_since_ms.set(None);
             return false;
         }
+        reactor.held_bytes.set(bytes);
         self.held_since_ms.set(Some(since_ms));
-        self.held.replace(Some(frame.clone()));
+        self.held.replace(Some(on_its_own(frame)));
         true
     }
 
     /// Tries the held request again, and goes on reading when it is through.
     pub(crate) fn retry_held(self: &Rc<Self>, reactor: &Rc<Reactor>) {
-        let Some(frame) = self.held.take() else { return };
+        let Some(frame) = self.take_held(reactor) else { return };
         if self.closed.get() {
             return;
         }
@@ -159,6 +172,12 @@ impl Connection {
             self.held_since_ms.set(None);
             self.kick.notify_one();
         }
+    }
+
+    fn take_held(&self, reactor: &Reactor) -> Option<Frame> {
+        let frame = self.held.take()?;
+        reactor.held_bytes.set(reactor.held_bytes.get() - held_bytes(&frame));
+        Some(frame)
     }
 
     /// Reads once, into the reactor's buffer if no frame is unfinished; gives the bytes read.
@@ -314,7 +333,7 @@ impl Connection {
         reactor.out_bytes.set(reactor.out_bytes.get() - self.out.borrow().len());
         self.count_partial(reactor, 0);
         self.partial.take();
-        self.held.take();
+        self.take_held(reactor);
         self.calls.take();
     }
 
@@ -331,6 +350,20 @@ impl Connection {
             None
         }
     }
+}
+
+/// What a held frame counts for.
+fn held_bytes(frame: &Frame) -> usize {
+    frame.header.len() + frame.body.len()
+}
+
+/// The frame without the buffer that it was cut from, which is larger unless the frame is large itself.
+fn on_its_own(frame: &Frame) -> Frame {
+    if held_bytes(frame) >= READ_BYTES {
+        return frame.clone();
+    }
+    let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    Frame { header: copy(&frame.header), body: copy(&frame.body), ..frame.clone() }
 }
 
 /// How many bytes the frame at the front of `buffer` needs still, as far as that is known.

@@ -41,6 +41,8 @@ pub const COLD_JOBS_MAX: usize = 1_024;
 /// Milliseconds that a request waits while the log can take nothing (the next file is being made, or the disk is slower than
 /// the writers), its connection unread; then it is answered SYSTEM_BUSY. Below the clients' own timeout of 3 s.
 pub const HELD_MS_MAX: u64 = 2_000;
+/// Bytes of requests that wait for the log, per reactor; a request that finds no room among them is answered SYSTEM_BUSY at once.
+pub const HELD_BYTES_ALL_MAX: usize = 64 << 20;
 /// Threads that wait for the disk, per reactor.
 pub const COLD_THREADS_MAX: usize = 4;
 /// Requests of ours to one client that wait for its answer.

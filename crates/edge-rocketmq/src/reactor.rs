@@ -153,8 +153,9 @@ pub(crate) struct Reactor {
     dirty: RefCell<Vec<Rc<Connection>>>,
     /// Connections with a request that the log could not take yet.
     held: RefCell<Vec<Rc<Connection>>>,
-    /// A task looks after them.
-    retrying: Cell<bool>,
+    /// Bytes of these requests.
+    pub(crate) held_bytes: Cell<usize>,
+    held_some: Notify,
     turn_end: Notify,
     appended: Cell<bool>,
     cold_jobs: Cell<usize>,
@@ -183,7 +184,8 @@ pub(crate) fn run(
         promises,
         dirty: RefCell::default(),
         held: RefCell::default(),
-        retrying: Cell::new(false),
+        held_bytes: Cell::new(0),
+        held_some: Notify::new(),
         turn_end: Notify::new(),
         appended: Cell::new(false),
         cold_jobs: Cell::new(0),
@@ -194,6 +196,7 @@ pub(crate) fn run(
         reactor.spawn_steady("turn end", Reactor::turn_ends);
         reactor.spawn_steady("progress", Reactor::progress);
         reactor.spawn_steady("timers", Reactor::timers);
+        reactor.spawn_steady("patience", Reactor::patience);
         reactor.spawn_steady("sweep", Reactor::sweep);
         let accepting: Vec<_> = listeners
             .into_iter()
@@ -233,23 +236,12 @@ impl Reactor {
 
     /// Puts off a request that the log could not take now; false when it has waited long enough and is to be refused.
     pub(crate) fn hold(self: &Rc<Self>, connection: &Rc<Connection>, frame: &Frame) -> bool {
-        if !connection.hold(frame, self.now_ms()) {
+        if !connection.hold(self, frame) {
             return false;
         }
         self.held.borrow_mut().push(Rc::clone(connection));
         self.handle_of_this().interested.store(true, Ordering::Relaxed);
-        if !self.retrying.replace(true) {
-            // The log's progress tries again; this does when there is none, so that patience ends.
-            let reactor = Rc::clone(self);
-            tokio::task::spawn_local(async move {
-                while !reactor.held.borrow().is_empty() {
-                    sleep(HELD_STEP).await;
-                    reactor.retry_held();
-                    reactor.flush_dirty();
-                }
-                reactor.retrying.set(false);
-            });
-        }
+        self.held_some.notify_one();
         true
     }
 
@@ -475,6 +467,18 @@ impl Reactor {
             for (pull, wake) in self.handle_of_this().take_woken() {
                 self.parking.woken(&self, pull, wake);
             }
+            self.flush_dirty();
+        }
+    }
+
+    /// Tries held requests again when the log makes no progress, so that patience ends.
+    async fn patience(self: Rc<Self>) {
+        loop {
+            if self.held.borrow().is_empty() {
+                self.held_some.notified().await;
+            }
+            sleep(HELD_STEP).await;
+            self.retry_held();
             self.flush_dirty();
         }
     }

@@ -78,8 +78,11 @@ pub(crate) fn handle(
     };
     drop(text);
     if let Err(refusal) = stored {
-        if refusal.busy && reactor.hold(connection, frame) {
-            return Ok(());
+        if refusal.busy {
+            if reactor.hold(connection, frame) {
+                return Ok(());
+            }
+            reactor.shared.metrics.send_failed();
         }
         let refusal = marked(&reactor.shared, refusal);
         reactor.answer(&Ticket { connection: Rc::clone(connection), head }, &refusal);
@@ -442,7 +445,12 @@ fn append(
     let shared = &reactor.shared;
     let store_host = shared.store_host(connection);
     let request = SendRequest { topic: &target.topic, queue_id: target.queue_id, messages, store_host, wait };
-    let sent = shared.broker.send(&request).inspect_err(|_| shared.metrics.send_failed());
+    // One that is busy may be tried again; it has failed when nobody holds it.
+    let sent = shared.broker.send(&request).inspect_err(|error| {
+        if !matches!(error, braid_broker::Error::Busy(_)) {
+            shared.metrics.send_failed();
+        }
+    });
     let promise = sent.map_err(|error| match error {
         // A delay inside a batch, properties that do not fit: Apache has one sentence for all of it.
         braid_broker::Error::IllegalMessage(why) => because(too_long(shared), &why),

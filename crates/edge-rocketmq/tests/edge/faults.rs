@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use braid_edge_rocketmq::EdgeOptions;
 use braid_io::disk::{DirLock, Entry, File, OpenMode, Space};
 use braid_io::{Disk, OsDisk};
 use braid_wire_rocketmq::codes::request;
 
-use crate::support::{Server, message, number, options, pull, records, remark, request, until};
+use crate::support::{PATIENCE, Server, message, number, options, pull, records, remark, request, until};
 
 /// What the disk does with a sync.
 #[derive(Default)]
@@ -187,4 +188,30 @@ fn a_disk_that_takes_nothing_is_busy_in_the_end() {
     faults.hang(false);
     assert_eq!(client.answer(asked[0]).code, 0);
     assert_eq!(number(&client.produce("T", 0, "after", ""), "queueOffset"), 3);
+}
+
+/// Each of many sends behind one another waited its own two seconds, and the connection's pulls behind all of them.
+#[test]
+fn patience_ends_once_for_a_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let disk = Arc::new(FaultyDisk(Arc::clone(&faults)));
+    let server = Server::start_store(dir.path(), options(), disk, 64 << 10);
+    let mut client = server.client();
+    client.produce("T", 0, "before", "");
+    faults.hang(true);
+    let body = vec![b'x'; 30_000];
+    let asked: Vec<i32> = (0..8).map(|_| client.send(message("T", 0, &body, ""))).collect();
+    let began = Instant::now();
+    let read = client.send(pull("TOOLS_CONSUMER", "T", 0, 0, "*", 0));
+    // Two sends wait for the flush, six find no room; the pull comes behind them all.
+    let answers: Vec<_> = (0..7).map(|_| client.next().unwrap()).collect();
+    let answered = began.elapsed();
+    assert!(answered < PATIENCE / 2, "the pull waited {answered:?} behind sends that the log could not take");
+    let refused: Vec<_> = answers[..6].iter().map(|answer| (answer.opaque, answer.code)).collect();
+    assert_eq!(refused, asked[2..].iter().map(|opaque| (*opaque, 2)).collect::<Vec<_>>());
+    assert_eq!(answers[6].opaque, read);
+    assert_eq!(records(&answers[6].body), [(0, "before".to_owned())]);
+    faults.hang(false);
+    assert_eq!(client.answer(asked[0]).code, 0);
 }

@@ -361,7 +361,8 @@ fn a_parked_pull_ends_with_its_time_or_its_connection() {
     let start = Instant::now();
     let answer = consumer.ask(pull("g", "T", 0, 1, "*", 300));
     assert_eq!((answer.code, number(&answer, "nextBeginOffset")), (19, 1));
-    assert!(start.elapsed().as_millis() >= 300);
+    // The broker counts whole milliseconds on its own clock.
+    assert!(start.elapsed().as_millis() >= 299);
     consumer.send(pull("g", "T", 0, 1, "*", 60_000));
     crate::support::until("parking", || server.broker.waiters() == 1);
     drop(consumer);
