@@ -15,7 +15,7 @@
 //! * [`rocketmq`]: sends and pulls of the RocketMQ protocol.
 //! * [`protocol`], [`generator`]: what a protocol has to offer, and the closed loop that drives it.
 //! * [`server`], [`usage`]: starting, pinning and watching servers.
-//! * [`stats`], [`rows`], [`run`], [`report`]: what is measured, in which order, and what it says.
+//! * [`stats`], [`rows`], [`run()`], [`report`]: what is measured, in which order, and what it says.
 //!
 //! Nothing here knows client libraries, and nothing is measured that was not also read back: an acknowledged message that is missing
 //! ends the run with an error.
