@@ -167,7 +167,9 @@ impl Shard {
         let appended = self.watermarks.appended().0;
         // One file ahead is enough, however small the files are.
         let next_file_end = self.files.base_of(appended) + 2 * self.options.file_bytes;
-        let wanted = (appended + self.options.prewrite_bytes).min(next_file_end);
+        // A full disk is tried even where nothing is wanted ahead: that there was enough says nothing of it.
+        let least = if self.health.is_serving() { 0 } else { TRIAL_BYTES };
+        let wanted = (appended + self.options.prewrite_bytes.max(least)).min(next_file_end);
         let scarce = (wanted - appended) / 8;
         let pace = if self.room_left() < scarce { Pace::Urgent } else { Pace::Ahead };
         match self.prepare_step(wanted, pace) {
@@ -299,6 +301,8 @@ impl Shard {
 /// When so few bytes of room are left (or an eighth of what is wanted ahead, if less), a disk that gives no more counts
 /// as full.
 const PRESSED_BYTES: u64 = 1 << 20;
+/// Room that a disk which was full must give before writers go on, at least.
+const TRIAL_BYTES: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

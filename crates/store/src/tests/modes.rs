@@ -78,27 +78,32 @@ fn an_error_of_a_sync_ends_the_log_for_writers_only() {
 
 #[test]
 fn a_full_disk_refuses_writers_until_there_is_room() {
-    let mut bench = Bench::new();
-    bench.options.retention.free_bytes_min = Some(0);
-    let (store, _) = bench.open();
-    let t = topic(&store, "T");
-    let space = bench.disk.space(Path::new(DIR)).unwrap();
-    let used = Some(space.total - space.free);
-    bench.disk.set_faults(Faults { capacity: used, ..Faults::default() });
-    let refused = (0..1000).find_map(|_| {
-        let refused = append(&store, &t, 0, &[1; 500]).err();
-        store.write_turn();
-        store.flush_turn();
-        store.housekeeping();
-        refused.filter(|error| !matches!(error, AppendError::Busy { .. }))
-    });
-    assert!(matches!(refused, Some(AppendError::DiskFull(_))), "{refused:?}");
-    let written = store.offsets(queue(&t, 0)).unwrap().max;
-    assert_eq!(all(&store, queue(&t, 0)).len() as u64, written, "readers go on");
-    bench.disk.set_faults(Faults::default());
-    while store.housekeeping() < 100 {}
-    assert_eq!(store.health(), Health::Serving);
-    send(&store, &t, 0, b"again");
+    for prewrite_bytes in [FILE_BYTES, 0] {
+        let mut bench = Bench::new();
+        bench.options.retention.free_bytes_min = Some(0);
+        bench.options.prewrite_bytes = prewrite_bytes;
+        let (store, _) = bench.open();
+        let t = topic(&store, "T");
+        let space = bench.disk.space(Path::new(DIR)).unwrap();
+        let used = Some(space.total - space.free);
+        bench.disk.set_faults(Faults { capacity: used, ..Faults::default() });
+        let refused = (0..1000).find_map(|_| {
+            let refused = append(&store, &t, 0, &[1; 500]).err();
+            store.write_turn();
+            store.flush_turn();
+            store.housekeeping();
+            refused.filter(|error| !matches!(error, AppendError::Busy { .. }))
+        });
+        assert!(matches!(refused, Some(AppendError::DiskFull(_))), "{refused:?}");
+        let written = store.offsets(queue(&t, 0)).unwrap().max;
+        assert_eq!(all(&store, queue(&t, 0)).len() as u64, written, "readers go on");
+        keep_house(&store, 10);
+        assert!(matches!(store.health(), Health::DiskFull(_)), "nothing became free");
+        bench.disk.set_faults(Faults::default());
+        while store.housekeeping() < 100 {}
+        assert_eq!(store.health(), Health::Serving);
+        send(&store, &t, 0, b"again");
+    }
 }
 
 #[test]
