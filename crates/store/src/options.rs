@@ -35,8 +35,8 @@ pub struct RetentionOptions {
     pub keep_ms: i64,
     /// Bytes free on the disk above which disk pressure never deletes. Default 10 GiB, or four log files if smaller.
     pub free_bytes_min: Option<u64>,
-    /// Percent of the disk in use from which expired files go at once even where the clock leaves in doubt whether they
-    /// have, from which files go regardless of age, and from which writers are refused. RocketMQ's 75, 85, 90.
+    /// Percent of the disk in use from which files that expired while no broker ran go at once and not one a minute, from
+    /// which files go regardless of age, and from which writers are refused. RocketMQ's 75, 85, 90.
     pub used_percent: [u8; 3],
 }
 
