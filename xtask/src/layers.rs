@@ -12,11 +12,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("braid-store", &["braid-io", "braid-record"]),
     ("braid-broker", &["braid-io", "braid-record", "braid-store"]),
     ("braid-wire-rocketmq", &["braid-record"]),
+    ("braid-wire-kafka", &[]),
+    ("braid-crossing", &["braid-record", "braid-wire-kafka"]),
     (
         "braid-edge-rocketmq",
-        &["braid-io", "braid-record", "braid-store", "braid-broker", "braid-wire-rocketmq"],
+        &["braid-io", "braid-record", "braid-store", "braid-broker", "braid-wire-rocketmq", "braid-crossing"],
     ),
-    ("braid-bench", &["braid-io", "braid-record", "braid-wire-rocketmq"]),
+    (
+        "braid-edge-kafka",
+        &["braid-io", "braid-record", "braid-store", "braid-broker", "braid-wire-kafka", "braid-crossing"],
+    ),
+    ("braid-bench", &["braid-io", "braid-record", "braid-wire-rocketmq", "braid-wire-kafka"]),
     (
         "braidmq",
         &[
@@ -25,7 +31,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "braid-store",
             "braid-broker",
             "braid-wire-rocketmq",
+            "braid-wire-kafka",
+            "braid-crossing",
             "braid-edge-rocketmq",
+            "braid-edge-kafka",
             "braid-bench",
         ],
     ),
