@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
+use braid_reactor::unmapped;
 use braid_wire_rocketmq::command::Command;
 use braid_wire_rocketmq::frame::{self, FRAME_BYTES_MAX, Frame, FrameError, Limits};
 use bytes::{Bytes, BytesMut};
@@ -372,9 +373,4 @@ fn missing(buffer: &BytesMut) -> usize {
         None => READ_BYTES,
         Some(length) => (u32::from_be_bytes(*length) as usize).saturating_add(4).saturating_sub(buffer.len()),
     }
-}
-
-/// An IPv4 address that an IPv6 socket shows in IPv6 form, as IPv4.
-fn unmapped(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -31,7 +31,6 @@ mod offsets;
 pub mod options;
 mod outbox;
 mod policy;
-mod promised;
 mod pull;
 mod query;
 mod reactor;

@@ -3,12 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::options::EdgeOptions;
 
-/// Connections that the system may hold for us before they are accepted.
-const BACKLOG: i32 = 4_096;
 /// The fast port is the main port less this, everywhere: old clients compute it.
 pub(crate) const FAST_PORT_BELOW_MAIN: u16 = 2;
 /// How often a pair of free ports is looked for.
@@ -111,17 +107,7 @@ fn fast_address(main: SocketAddr) -> Result<SocketAddr, BindError> {
 }
 
 fn listen(what: &'static str, address: SocketAddr) -> Result<Opened, BindError> {
-    let open = || -> io::Result<Opened> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    open().map_err(|source| BindError::Listen { what, address, source })
+    braid_reactor::listen(address).map_err(|source| BindError::Listen { what, address, source })
 }
 
 #[cfg(test)]

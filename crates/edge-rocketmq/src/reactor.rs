@@ -12,17 +12,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use braid_broker::Wake;
+use braid_reactor::{End, PromiseLines, guarded};
 use braid_store::{Health, Progress, Promise, QueueKey, WriteOutcome};
 use braid_wire_rocketmq::codes::response;
 use braid_wire_rocketmq::command::Command;
@@ -36,7 +35,6 @@ use crate::connection::{Connection, ConnectionId};
 use crate::dispatch;
 use crate::listen::Role;
 use crate::options::COLD_JOBS_MAX;
-use crate::promised::{End, PromiseLines};
 use crate::pull::Parking;
 use crate::reply::{LocalFuture, Outcome, Reply};
 use crate::send::Sent;
@@ -609,16 +607,6 @@ impl Reactor {
             })
         }
     }
-}
-
-/// Runs a future to its end; `None` when it panicked.
-async fn guarded<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }
 
 fn panicked(connection: &Connection) {

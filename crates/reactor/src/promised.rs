@@ -13,7 +13,7 @@ struct Waiting<W, T> {
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End<T> {
+pub enum End<T> {
     /// The watermark passed.
     Proved(T),
     /// Patience ended first: what was appended is written, and will be flushed some time.
@@ -21,7 +21,7 @@ pub(crate) enum End<T> {
 }
 
 /// The lines of one reactor.
-pub(crate) struct PromiseLines<W, T> {
+pub struct PromiseLines<W, T> {
     written: VecDeque<Waiting<W, T>>,
     flushed: VecDeque<Waiting<W, T>>,
     patience_ms: u64,
@@ -29,12 +29,12 @@ pub(crate) struct PromiseLines<W, T> {
 
 impl<W, T> PromiseLines<W, T> {
     /// Empty lines, whose waits for a flush last `patience_ms` at most.
-    pub(crate) fn new(patience_ms: u64) -> Self {
+    pub fn new(patience_ms: u64) -> Self {
         Self { written: VecDeque::new(), flushed: VecDeque::new(), patience_ms }
     }
 
     /// Puts a promise at the end of its level's line.
-    pub(crate) fn push(&mut self, promise: Promise<T>, who: W, now_ms: u64) {
+    pub fn push(&mut self, promise: Promise<T>, who: W, now_ms: u64) {
         let line = match promise.level() {
             Level::Written => &mut self.written,
             Level::Flushed => &mut self.flushed,
@@ -42,12 +42,13 @@ impl<W, T> PromiseLines<W, T> {
         line.push_back(Waiting { promise, who, since_ms: now_ms });
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Nobody waits.
+    pub fn is_empty(&self) -> bool {
         self.written.is_empty() && self.flushed.is_empty()
     }
 
     /// When the first wait for a flush has lasted too long.
-    pub(crate) fn deadline_ms(&self) -> Option<u64> {
+    pub fn deadline_ms(&self) -> Option<u64> {
         self.flushed.front().map(|waiting| waiting.since_ms + self.patience_ms)
     }
 
@@ -55,7 +56,7 @@ impl<W, T> PromiseLines<W, T> {
     ///
     /// A promise that was made a little out of append order (of a topic, say) holds up those behind it for as long as it
     /// takes itself, which is part of a turn.
-    pub(crate) fn pop(&mut self, watermarks: &Watermarks, now_ms: u64) -> Option<(W, End<T>, u64)> {
+    pub fn pop(&mut self, watermarks: &Watermarks, now_ms: u64) -> Option<(W, End<T>, u64)> {
         for line in [&mut self.written, &mut self.flushed] {
             let Some(Waiting { promise, who, since_ms }) = line.pop_front() else { continue };
             let waited_ms = now_ms.saturating_sub(since_ms);
@@ -77,7 +78,7 @@ impl<W, T> PromiseLines<W, T> {
     }
 
     /// Takes all who wait: the log is closed, and their watermarks will never pass.
-    pub(crate) fn abandon(&mut self) -> Vec<W> {
+    pub fn abandon(&mut self) -> Vec<W> {
         self.written.drain(..).chain(self.flushed.drain(..)).map(|waiting| waiting.who).collect()
     }
 }
