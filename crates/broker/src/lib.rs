@@ -48,4 +48,4 @@ pub use produce::{Message, SendRequest, Sent};
 pub use retry::{Resend, SendBack, SentBack};
 pub use statistics::{Meter, Rates, Statistics, Totals};
 pub use topic::{DataVersion, Topic, TopicConfig};
-pub use waiter::{IndexFilter, Park, Ticket, Waiter, Wake};
+pub use waiter::{IndexFilter, ManyTicket, Park, ParkMany, Ticket, Waiter, Wake};

@@ -139,12 +139,14 @@ pub(crate) struct Topics {
 struct Table {
     by_name: HashMap<String, Arc<Topic>>,
     by_number: HashMap<TopicNumber, Arc<Topic>>,
+    by_id: HashMap<TopicId, TopicNumber>,
 }
 
 impl Table {
     fn insert(&mut self, topic: &Arc<Topic>) {
         self.by_name.insert(topic.name().to_owned(), Arc::clone(topic));
         self.by_number.insert(topic.number, Arc::clone(topic));
+        self.by_id.insert(topic.id, topic.number);
     }
 }
 
@@ -188,6 +190,12 @@ impl Broker {
     /// The topic with that number, if it exists now.
     pub fn topic_numbered(&self, number: TopicNumber) -> Option<Arc<Topic>> {
         read(&self.topics.table).by_number.get(&number).cloned()
+    }
+
+    /// The topic with that id, if it exists now.
+    pub fn topic_with_id(&self, id: TopicId) -> Option<Arc<Topic>> {
+        let table = read(&self.topics.table);
+        table.by_id.get(&id).and_then(|number| table.by_number.get(number)).cloned()
     }
 
     /// All topics, by name.
@@ -255,6 +263,7 @@ impl Broker {
         let mut table = write(&self.topics.table);
         table.by_name.remove(name);
         table.by_number.remove(&topic.number);
+        table.by_id.remove(&topic.id);
         drop(table);
         version.changed(self.clock.wall_ms());
         drop(version);

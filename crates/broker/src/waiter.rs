@@ -63,6 +63,47 @@ pub enum Park {
     Arrived,
 }
 
+/// Names a waiter that is parked on many queues at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManyTicket {
+    queues: Vec<QueueKey>,
+    id: u64,
+}
+
+/// What became of an attempt to park on many queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkMany {
+    /// The waiter is kept and will be woken, or has been. Its places are kept until
+    /// [`unpark_many`](Broker::unpark_many) gives them back, woken or not.
+    Parked(ManyTicket),
+    /// Something is there by now; the waiter was not kept and is not woken: read again.
+    Arrived,
+}
+
+/// Wakes a waiter that stands on many lists for the first of them alone.
+struct Once {
+    woken: AtomicBool,
+    waiter: Arc<dyn Waiter>,
+}
+
+impl Once {
+    /// True for the one who is to wake it, or to take it back unwoken.
+    fn take(&self) -> bool {
+        !self.woken.swap(true, Ordering::SeqCst)
+    }
+}
+
+impl Waiter for Once {
+    fn wake(self: Arc<Self>, wake: Wake) {
+        if self.take() {
+            Arc::clone(&self.waiter).wake(wake);
+        }
+    }
+}
+
+/// The deadline of whoever has a clock of its own.
+const NEVER_MS: u64 = u64::MAX;
+
 /// What dispatch tells the broker: who is parked, and which delay levels sleep.
 pub(crate) struct Waiters {
     shards: [Mutex<Shard>; SHARDS],
@@ -172,6 +213,61 @@ impl Waiters {
         }
         self.news.wanted_at(deadline_ms);
         Ok(Park::Parked(ticket))
+    }
+
+    /// Puts one waiter on many lists and then asks `next_offset` for each queue's visible end.
+    fn park_many(
+        &self,
+        wanted: &[(QueueKey, u64)],
+        waiter: Arc<dyn Waiter>,
+        next_offset: impl Fn(QueueKey) -> u64,
+    ) -> Result<ParkMany, Error> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        if self.parked.fetch_add(wanted.len(), Ordering::SeqCst) + wanted.len() > self.max {
+            self.parked.fetch_sub(wanted.len(), Ordering::SeqCst);
+            return Err(Error::Limit { what: "parked readers", max: self.max });
+        }
+        let once = Arc::new(Once { woken: AtomicBool::new(false), waiter });
+        let mut ticket = ManyTicket { queues: Vec::with_capacity(wanted.len()), id };
+        for (index, &(queue, offset)) in wanted.iter().enumerate() {
+            let parked =
+                Parked { offset, filter: None, deadline_ms: NEVER_MS, waiter: Arc::clone(&once) as _ };
+            let mut shard = lock(self.shard(queue));
+            let list = shard.queues.entry(queue).or_default();
+            if list.len() >= self.per_queue_max || list.contains_key(&id) {
+                drop(shard);
+                // What was counted and did not get a place.
+                self.parked.fetch_sub(wanted.len() - index, Ordering::SeqCst);
+                self.unpark_many(&ticket);
+                if once.take() {
+                    return Err(Error::Limit {
+                        what: "parked readers of this queue",
+                        max: self.per_queue_max,
+                    });
+                }
+                return Ok(ParkMany::Parked(ticket));
+            }
+            list.insert(id, parked);
+            ticket.queues.push(queue);
+        }
+        // Between 1 and 2 of the drawing above; its partner stands between a and b.
+        fence(Ordering::SeqCst);
+        let arrived = wanted.iter().any(|&(queue, offset)| next_offset(queue) > offset);
+        let stopping = self.stopping.load(Ordering::SeqCst);
+        if (arrived || stopping) && once.take() {
+            self.unpark_many(&ticket);
+            return match arrived {
+                true => Ok(ParkMany::Arrived),
+                false => Err(Error::Closed("the broker is stopping".to_owned())),
+            };
+        }
+        Ok(ParkMany::Parked(ticket))
+    }
+
+    fn unpark_many(&self, ticket: &ManyTicket) {
+        let found = |queue: &&QueueKey| lock(self.shard(**queue)).remove(**queue, ticket.id).is_some();
+        let count = ticket.queues.iter().filter(found).count();
+        self.parked.fetch_sub(count, Ordering::SeqCst);
     }
 
     fn unpark(&self, ticket: Ticket) -> bool {
@@ -284,6 +380,21 @@ impl Broker {
         self.waiters.park(queue, parked, || self.store.offsets(queue).map_or(0, |offsets| offsets.max))
     }
 
+    /// Parks one reader on many different queues, each with the first offset that is wanted of it, until a record comes in any of
+    /// them. Its deadline is its own: there is none here. Each queue takes a place of those that are bounded.
+    ///
+    /// # Errors
+    /// `Limit` when too many are parked, or a queue is named twice. `Closed` when the broker stops.
+    pub fn park_many(&self, wanted: &[(QueueKey, u64)], waiter: Arc<dyn Waiter>) -> Result<ParkMany, Error> {
+        let end = |queue| self.store.offsets(queue).map_or(0, |offsets| offsets.max);
+        self.waiters.park_many(wanted, waiter, end)
+    }
+
+    /// Gives back the places of a waiter on many queues. It is not woken afterwards unless that has begun.
+    pub fn unpark_many(&self, ticket: &ManyTicket) {
+        self.waiters.unpark_many(ticket);
+    }
+
     /// Takes a waiter back, for a connection that is closed. False when it is not parked any more.
     pub fn unpark(&self, ticket: Ticket) -> bool {
         self.waiters.unpark(ticket)
@@ -376,6 +487,49 @@ mod tests {
         assert_eq!(first_woken.try_recv(), Ok(Wake::Expired));
         assert_eq!(waiters.expire(200), None);
         assert_eq!(second_woken.try_recv(), Ok(Wake::Expired));
+    }
+
+    #[test]
+    fn a_reader_of_many_queues_is_woken_once_and_gives_all_its_places_back() {
+        let waiters = waiters(2, 10);
+        let park = |queues: &[(u32, u64)], end: u64| {
+            let (bell, woken) = channel();
+            let wanted: Vec<_> = queues.iter().map(|&(id, offset)| (queue(id), offset)).collect();
+            (waiters.park_many(&wanted, Arc::new(Bell(bell)), |_| end), woken)
+        };
+        let places = || waiters.parked.load(Ordering::SeqCst);
+        let (parked, woken) = park(&[(1, 5), (2, 5), (3, 9)], 5);
+        let Ok(ParkMany::Parked(ticket)) = parked else { panic!("{parked:?}") };
+        waiters.dispatched(&[entry(3, 9, 0), entry(4, 99, 0)]);
+        assert!(woken.try_recv().is_err());
+        waiters.dispatched(&[entry(2, 6, 0), entry(1, 6, 0), entry(3, 10, 0)]);
+        waiters.stop();
+        assert_eq!(woken.try_iter().collect::<Vec<_>>(), [Wake::Arrived]);
+        waiters.unpark_many(&ticket);
+        assert_eq!(places(), 0);
+        assert!(waiters.shards.iter().all(|shard| lock(shard).queues.is_empty()));
+        let (refused, woken) = park(&[(1, 5)], 5);
+        assert!(matches!(refused, Err(Error::Closed(_))) && woken.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_reader_of_many_queues_meets_the_bounds_and_the_second_look() {
+        let waiters = waiters(2, 6);
+        let park = |queues: &[u32], end: u64| {
+            let wanted: Vec<_> = queues.iter().map(|&id| (queue(id), 5)).collect();
+            waiters.park_many(&wanted, Arc::new(Bell(channel().0)), |_| end)
+        };
+        let places = || waiters.parked.load(Ordering::SeqCst);
+        assert_eq!(park(&[1, 2, 3], 6).unwrap(), ParkMany::Arrived);
+        assert_eq!(places(), 0);
+        let Ok(ParkMany::Parked(ticket)) = park(&[1, 2], 5) else { panic!("there is room") };
+        assert!(matches!(park(&[3, 4, 5, 6, 7], 5), Err(Error::Limit { max: 6, .. })));
+        assert!(matches!(park(&[3, 3], 5), Err(Error::Limit { .. })), "twice the same queue");
+        assert!(matches!(park(&[2], 5), Ok(ParkMany::Parked(_))));
+        assert!(matches!(park(&[3, 2], 5), Err(Error::Limit { max: 2, .. })));
+        assert_eq!(places(), 3);
+        waiters.unpark_many(&ticket);
+        assert_eq!(places(), 1);
     }
 
     #[test]
