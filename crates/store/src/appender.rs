@@ -20,7 +20,7 @@ use crate::catalog::{Catalog, QueueKey, STATE_TOPIC_NUMBER};
 use crate::dispatch::{Entries, Visible};
 use crate::index::Entry;
 use crate::progress::Position;
-use crate::state::{StateKind, StateMap};
+use crate::state::{StateKind, StateMap, decode_start};
 
 /// The arena grows by this many bytes at least; readers of any slice keep its whole chunk in memory.
 const ARENA_CHUNK_BYTES: usize = 256 << 10;
@@ -244,11 +244,17 @@ impl Appender {
                     .apply(&change.key, change.value.as_deref(), position)
                     .expect("topic changes are made under this lock, from the catalog they change");
                 if let Some(topic) = ended {
+                    self.state.forget_topic(topic);
                     self.visible.push(Visible::TopicDeleted(topic));
                 }
-            } else {
-                self.state.apply(change);
+                continue;
             }
+            if change.kind == StateKind::START {
+                let start = change.value.as_deref().and_then(|value| decode_start(&change.key, value));
+                let (queue, start) = start.expect("the store makes these entries itself");
+                self.visible.push(Visible::QueueCut(queue, start));
+            }
+            self.state.apply(change);
         }
     }
 

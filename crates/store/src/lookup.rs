@@ -273,10 +273,10 @@ impl Shard {
         let Ok(view) = RecordView::parse(&bytes) else { return Ok(None) };
         let Some(topic) = self.catalog().resolve(view.topic(), position) else { return Ok(None) };
         let queue = QueueKey { topic, queue_id: view.queue_id() };
-        if self.visible_offsets(queue).is_none() {
-            return Ok(None);
-        }
-        let entries = self.queues.lookup(queue, view.queue_offset(), 1, true)?.unwrap_or_default();
+        let Some(offsets) = self.visible_offsets(queue) else { return Ok(None) };
+        // A queue may begin inside a record that spans offsets.
+        let offset = view.queue_offset().max(offsets.min);
+        let entries = self.queues.lookup(queue, offset, 1, true)?.unwrap_or_default();
         let maps_back = entries.first().is_some_and(|entry| {
             entry.position == position
                 && entry.first_offset == view.queue_offset()
@@ -335,11 +335,11 @@ impl Shard {
         }
         Ok(match boundary {
             Boundary::FirstAtOrAfter if low >= max => max,
-            // A record that spans offsets is found by its first.
+            // A record that spans offsets is found by its first, unless the queue begins inside it.
             Boundary::FirstAtOrAfter => {
-                self.record_of(queue, low)?.map_or(max, |(entry, _)| entry.first_offset)
+                self.record_of(queue, low)?.map_or(max, |(entry, _)| entry.first_offset.max(min))
             }
-            Boundary::LastAtOrBefore => last_behind.unwrap_or(min),
+            Boundary::LastAtOrBefore => last_behind.map_or(min, |offset: u64| offset.max(min)),
         })
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use braid_io::{Clock, DirLock, Disk, File, OpenMode, disk::replace_file};
 
 use crate::appender::Appender;
+use crate::catalog::{Catalog, QueueKey};
 use crate::files::{self, Layout, LogFile, LogFiles, PrepareError, parse_log_file_name, sync_dir};
 use crate::housekeeping::House;
 use crate::index::QueueIndex;
@@ -21,6 +22,7 @@ use crate::rescue::{self, Rescue};
 use crate::scan::LogScan;
 use crate::shard::{Ids, Parts, Shard};
 use crate::snapshot::{self, Snapshot};
+use crate::state::StateMap;
 use crate::superblock::{self, Superblock, SuperblockError, SuperblockFile};
 use crate::walk::{LogEnd, Walk};
 
@@ -64,13 +66,8 @@ pub(crate) fn open(
     }
 
     let Outcome { queues, keys, catalog, state, last_group, store_ms, sealed, .. } = outcome;
-    // The next offsets of queues that have no record left are in the snapshot alone.
     queues.retain_topics(&|topic| catalog.live(topic).is_some());
-    for (&queue, &next) in &snapshot.queues {
-        if catalog.live(queue.topic).is_some() {
-            queues.set_next(queue, next);
-        }
-    }
+    settle_queues(&queues, &catalog, &state, &snapshot);
     let superblock = &directory.superblock;
     let appender =
         Appender::new(superblock.file_bytes, end, last_group, store_ms, state, queues.next_offsets());
@@ -201,6 +198,20 @@ impl Directory {
         }
         self.superblock = file.current().clone();
         Ok((Settled { health, superblock: Some(file), cut_bytes }, log_files))
+    }
+}
+
+/// Tells the queue index what is not in the log's records: the next offsets of queues that have no record left, which are
+/// in the snapshot alone, and where queues begin that were cut. To be called when the log has been scanned.
+pub(crate) fn settle_queues(queues: &QueueIndex, catalog: &Catalog, state: &StateMap, snapshot: &Snapshot) {
+    let is_live = |queue: &QueueKey| catalog.live(queue.topic).is_some();
+    for (&queue, &next) in snapshot.queues.iter().filter(|(queue, _)| is_live(queue)) {
+        queues.set_next(queue, next);
+    }
+    for (queue, start) in state.starts().filter(|(queue, _)| is_live(queue)) {
+        // A repair may have given up the records below, whose offsets are not given twice.
+        queues.set_next(queue, start);
+        queues.raise_min(queue, start);
     }
 }
 
@@ -436,8 +447,8 @@ pub(crate) struct Outcome {
     pub(crate) queues: QueueIndex,
     pub(crate) keys: KeyIndex,
     pub(crate) covered: Covered,
-    pub(crate) catalog: crate::catalog::Catalog,
-    pub(crate) state: crate::state::StateMap,
+    pub(crate) catalog: Catalog,
+    pub(crate) state: StateMap,
     pub(crate) last_group: u64,
     store_ms: i64,
     pub(crate) sealed: BTreeMap<u64, i64>,

@@ -10,7 +10,7 @@ use crate::dispatch::enter_keys;
 use crate::index::{Entry, QueueIndex};
 use crate::keys::{KeyIndex, key_hash};
 use crate::options::Deriver;
-use crate::state::{StateKind, StateMap, decode_body};
+use crate::state::{StateChange, StateKind, StateMap, decode_body, decode_start};
 
 /// Positions from which on each kind of knowledge must be taken from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,9 +205,15 @@ impl<'a> Replay<'a> {
 
     fn apply_state(&mut self, position: u64, body: &[u8]) -> Result<(), String> {
         for change in decode_body(body)? {
-            if change.kind != StateKind::TOPIC {
-                self.state.apply(&change);
-            } else if let Err(sentence) = self.catalog.apply(&change.key, change.value.as_deref(), position) {
+            let applied = match change.kind {
+                StateKind::TOPIC => self.apply_topic(&change, position),
+                StateKind::START => self.apply_start(&change),
+                _ => {
+                    self.state.apply(&change);
+                    Ok(())
+                }
+            };
+            if let Err(sentence) = applied {
                 // Behind damage the entry that this one builds on may be lost.
                 if !self.damaged {
                     return Err(format!(
@@ -217,6 +223,26 @@ impl<'a> Replay<'a> {
                 self.note(format!("the state record at position {position} builds on lost ones: {sentence}"));
             }
         }
+        Ok(())
+    }
+
+    fn apply_topic(&mut self, change: &StateChange, position: u64) -> Result<(), String> {
+        if let Some(topic) = self.catalog.apply(&change.key, change.value.as_deref(), position)? {
+            self.state.forget_topic(topic);
+        }
+        Ok(())
+    }
+
+    fn apply_start(&mut self, change: &StateChange) -> Result<(), String> {
+        let start = change.value.as_deref().and_then(|value| decode_start(&change.key, value));
+        let (queue, offset) = start.ok_or("a queue's start has other bytes than it should")?;
+        if self.catalog.live(queue.topic).is_none() {
+            return Err(format!("a queue of topic number {} is cut, which does not exist", queue.topic.0));
+        }
+        if self.state.start_of(queue).is_some_and(|known| offset < known) {
+            return Err(format!("a queue of topic number {} is cut at {offset} again", queue.topic.0));
+        }
+        self.state.apply(change);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::recovery;
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
 use crate::retention::PressureListener;
 use crate::shard::Shard;
-use crate::state::{StateChange, StateKind};
+use crate::state::{StateChange, StateKind, start_change};
 
 /// One shard's log. A clone is another handle to the same log.
 #[derive(Clone)]
@@ -219,6 +219,25 @@ impl Store {
         self.change_topic(&mut appender, &name, None)
     }
 
+    /// Deletes the records of a queue below `offset`: readers, look-ups and names do not find them from the moment on
+    /// at which the promise comes due, and what only they needed is given up with its log files. An offset above the
+    /// visible end counts as that. A queue's start never goes back; one that lies there or behind already stays, and
+    /// nothing is appended. The promise gives the start, at `Flushed` in sync mode, else `Written`.
+    ///
+    /// # Errors
+    /// `NoTopic`, or why it could not be appended.
+    pub fn cut_queue(&self, queue: QueueKey, offset: u64) -> Result<Promise<u64>, StoreError> {
+        let mut appender = lock(&self.shard.appender);
+        self.shard.catalog().live(queue.topic).ok_or(StoreError::NoTopic)?;
+        let visible = self.shard.queues.offsets(queue).unwrap_or_default();
+        let known = visible.min.max(appender.state.start_of(queue).unwrap_or(0));
+        let offset = offset.min(visible.max);
+        if offset <= known {
+            return Ok(Promise { end: Position(appender.end()), level: self.ack_level(), value: known });
+        }
+        Ok(self.append_change(&mut appender, start_change(queue, offset))?.map(|()| offset))
+    }
+
     /// The topic of that name, if it exists now.
     pub fn topic(&self, name: &str) -> Option<TopicInfo> {
         self.shard.catalog().info(name)
@@ -324,6 +343,11 @@ impl Store {
         value: Option<Vec<u8>>,
     ) -> Result<Promise<()>, StoreError> {
         let change = StateChange { kind: StateKind::TOPIC, key: name.as_bytes().to_vec(), value };
+        self.append_change(appender, change)
+    }
+
+    /// Appends a change of the store's own state, under the append lock.
+    fn append_change(&self, appender: &mut Appender, change: StateChange) -> Result<Promise<()>, StoreError> {
         let mut builder = GroupBuilder::new();
         builder.any_state(&[change]);
         let group = self.shard.group(builder)?;

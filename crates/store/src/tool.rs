@@ -17,7 +17,9 @@ use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
 use crate::progress::Position;
 use crate::read::QueueOffsets;
-use crate::recovery::{Attempt, cut, io_error, load_snapshot, open_files, refuse_superblock, take_lock};
+use crate::recovery::{
+    Attempt, cut, io_error, load_snapshot, open_files, refuse_superblock, settle_queues, take_lock,
+};
 use crate::replay::{Covered, Gaps, Replay, Watch};
 use crate::report::{Damage, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue;
@@ -197,17 +199,12 @@ pub fn inspect(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Inspection
         log_end: u64::MAX,
     }
     .run(stopped.files.clone())?;
-    let offsets_of = |queue| outcome.queues.offsets(queue).unwrap_or_default();
+    settle_queues(&outcome.queues, &outcome.catalog, &outcome.state, &stopped.snapshot);
     let topics = outcome.catalog.infos().into_iter().map(|topic| {
         let ids = outcome.queues.queues(topic.number);
         let queues = ids.into_iter().map(|queue_id| {
             let queue = QueueKey { topic: topic.number, queue_id };
-            let mut offsets = offsets_of(queue);
-            let kept = stopped.snapshot.queues.get(&queue).copied().unwrap_or(0);
-            if kept > offsets.max {
-                offsets = QueueOffsets { min: offsets.min.max(kept), max: kept };
-            }
-            (queue_id, offsets)
+            (queue_id, outcome.queues.offsets(queue).unwrap_or_default())
         });
         (topic.clone(), queues.collect())
     });

@@ -249,6 +249,15 @@ impl QueueIndex {
         }
     }
 
+    /// Raises a queue's first offset to `min`, or to its next offset if that is lower. What lies below stays in the
+    /// index, out of sight, until the log gives it up.
+    pub(crate) fn raise_min(&self, queue: QueueKey, min: u64) {
+        let mut shard = self.shard(queue);
+        if let Some(state) = shard.queues.get_mut(&queue) {
+            state.min = state.min.max(min.min(state.next));
+        }
+    }
+
     /// Up to `entries_max` entries from `offset` on; the one that covers `offset` comes first, even when it begins
     /// below. Empty below the queue's first offset, from its next offset on, and for unknown queues. Fewer than
     /// `entries_max` when the queue ends or, without `may_wait`, when the rest would have to wait for the device.

@@ -1,6 +1,7 @@
 //! The store as a whole, on a simulated disk whose faults the tests choose.
 
 mod closing;
+mod cutting;
 mod damaged;
 mod golden;
 mod housekeeping;
