@@ -107,6 +107,11 @@ impl Appender {
         self.next
     }
 
+    /// The offset that a queue's next record gets.
+    pub(crate) fn next_offset(&self, queue: QueueKey) -> u64 {
+        self.next_offsets.get(&queue).copied().unwrap_or(0)
+    }
+
     /// Where the newest group begins.
     pub(crate) fn last_group(&self) -> u64 {
         self.last_group

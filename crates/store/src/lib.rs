@@ -20,6 +20,7 @@ mod bytes;
 mod catalog;
 mod dispatch;
 pub mod driver;
+mod epoch;
 mod files;
 mod health;
 mod housekeeping;

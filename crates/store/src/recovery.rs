@@ -11,6 +11,7 @@ use braid_io::{Clock, DirLock, Disk, File, OpenMode, disk::replace_file};
 
 use crate::appender::Appender;
 use crate::catalog::{Catalog, QueueKey};
+use crate::epoch::Epochs;
 use crate::files::{self, Layout, LogFile, LogFiles, PrepareError, parse_log_file_name, sync_dir};
 use crate::housekeeping::House;
 use crate::index::QueueIndex;
@@ -75,6 +76,7 @@ pub(crate) fn open(
     tell(&report, end);
     let shard = Shard::new(Parts {
         first: superblock.first_position,
+        epochs: Epochs::new(superblock.epoch, &superblock.epochs),
         layout: directory.layout,
         lock: directory.lock,
         ids: directory.ids,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::append::{AppendError, Appended, Group, GroupBuilder};
 use crate::appender::Appender;
 use crate::catalog::{LOST_TOPIC, QueueKey, STATE_TOPIC, TopicId, TopicInfo, TopicNumber, encode_topic};
+use crate::epoch::EpochEnd;
 use crate::health::lock;
 use crate::options::{FlushMode, StoreOptions};
 use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Watermarks};
@@ -267,6 +268,37 @@ impl Store {
     /// First and next visible offset of a queue; `None` when it never had a record.
     pub fn offsets(&self, queue: QueueKey) -> Option<QueueOffsets> {
         self.shard.visible_offsets(queue)
+    }
+
+    /// The offset that a queue's next record gets: its end as appended, which readers may not see yet. 0 for an unknown
+    /// queue. Takes the append section's lock for a moment.
+    pub fn log_end(&self, queue: QueueKey) -> u64 {
+        lock(&self.shard.appender).next_offset(queue)
+    }
+
+    /// The log's epoch: raised at every start that follows no clean stop, when acknowledged and visible is not always
+    /// the same as durable. It never goes back.
+    pub fn epoch(&self) -> u32 {
+        self.shard.epochs.current()
+    }
+
+    /// The largest epoch up to `epoch`, and where it ends in a queue: the first offset of the next epoch, or
+    /// [`log_end`](Self::log_end). `None` for an epoch that has not begun, and for a topic that does not exist. Of an
+    /// epoch before those that the superblock remembers (256) the answer names it and the start of the oldest. May wait
+    /// for the disk.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn epoch_end(&self, queue: QueueKey, epoch: u32) -> Result<Option<(u32, u64)>, StoreError> {
+        if self.shard.catalog().live(queue.topic).is_none() {
+            return Ok(None);
+        }
+        let Some((epoch, end)) = self.shard.epochs.end_of(epoch) else { return Ok(None) };
+        let offset = match end {
+            EpochEnd::Open => self.log_end(queue),
+            EpochEnd::At(position) => self.shard.queues.first_at(queue, position)?.unwrap_or(0),
+        };
+        Ok(Some((epoch, offset)))
     }
 
     /// All queues of a topic that ever had a record, with their offsets.

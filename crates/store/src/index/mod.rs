@@ -42,7 +42,7 @@ use crate::catalog::{QueueKey, TopicNumber};
 use crate::read::QueueOffsets;
 use block::Body;
 use journal::Journal;
-use queue::{Extent, Queue};
+use queue::{Extent, FirstAt, Queue};
 
 pub(crate) use entry::Entry;
 
@@ -288,6 +288,36 @@ impl QueueIndex {
             at = extent.next_offset();
         }
         Ok(Some(found))
+    }
+
+    /// The first offset of a queue whose record lies at or above a position of the log; its next offset when none does.
+    /// `None` for an unknown queue. May wait for the disk.
+    ///
+    /// # Errors
+    /// The disk's; `InvalidData` when a block on disk is damaged.
+    pub(crate) fn first_at(&self, key: QueueKey, position: u64) -> io::Result<Option<u64>> {
+        let mut passed = 0;
+        loop {
+            let (extent, handle) = {
+                let shard = self.shard(key);
+                let Some(queue) = shard.queues.get(&key) else { return Ok(None) };
+                match queue.first_at(position, passed) {
+                    FirstAt::Offset(offset) => return Ok(Some(offset.max(queue.min))),
+                    FirstAt::In(extent) => (extent, self.journal.handle(extent.place().0)),
+                }
+            };
+            let block = self.journal.block(key, &extent, handle.as_deref(), true)?;
+            let Some(Body::Extent(_, packed)) = block.as_deref().and_then(block::parse_checked) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            let at = packed.index_at(position, extent.used());
+            if at < extent.used() {
+                let min = self.offsets(key).map_or(0, |offsets| offsets.min);
+                return Ok(Some(packed.get(at).first_offset.max(min)));
+            }
+            // Of a cut extent only a bound of its last position is known.
+            passed = extent.next_offset();
+        }
     }
 
     /// Takes entries from the tail and ends there, or gives the extent to read next. Moves `at` over what is gone.

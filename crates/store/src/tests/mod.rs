@@ -3,6 +3,7 @@
 mod closing;
 mod cutting;
 mod damaged;
+mod epochs;
 mod golden;
 mod housekeeping;
 mod limits;

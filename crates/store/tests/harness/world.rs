@@ -8,8 +8,8 @@ use braid_io::sim::{Coverage, FaultKind, Faults, SimClock, SimDisk};
 use braid_io::{Clock, Disk, Rng};
 use braid_store::{
     AppendError, DispatchListener, Dispatched, FlushMode, FlushOutcome, GroupBuilder, Health, Level,
-    OpenError, Position, Promise, QueueKey, RecoveryReport, StateChange, StateKind, Store, StoreError,
-    StoreOptions, Target, TopicInfo, WriteOutcome,
+    OpenError, Position, Promise, QueueKey, RecoveryReport, RecoveryRow, StateChange, StateKind, Store,
+    StoreError, StoreOptions, Target, TopicInfo, WriteOutcome,
 };
 
 use super::message::{Message, SPAN_KIND, derive};
@@ -91,6 +91,8 @@ pub struct World {
     pressed: bool,
     next_value: u64,
     names_used: u64,
+    /// The epoch of the last start that served.
+    epoch: u32,
     steps: VecDeque<String>,
 }
 
@@ -120,6 +122,7 @@ impl World {
             pressed: false,
             next_value: 0,
             names_used: 0,
+            epoch: 0,
             steps: VecDeque::new(),
         }
     }
@@ -229,6 +232,13 @@ impl World {
     fn recovered(&mut self, store: Store, report: &RecoveryReport, level: Level) {
         assert!(report.damage.is_empty(), "a crash was taken for damage: {report:?}");
         assert_eq!(store.health(), Health::Serving, "after a start: {report:?}");
+        let is_clean = report.rows == [RecoveryRow::Clean];
+        assert!(
+            store.epoch() > self.epoch || is_clean && store.epoch() == self.epoch,
+            "epoch {}",
+            self.epoch
+        );
+        self.epoch = store.epoch();
         self.oracle.recover(&store, level);
         let (_, end) = store.log_range();
         let marks = store.watermarks();
@@ -578,10 +588,11 @@ impl World {
         match store.cut_queue(queue, offset) {
             Ok(promise) if start == known => {
                 let told = promise.map(|told| assert_eq!(told, known, "{queue:?} is not cut again"));
-                self.promises.push((told.map(|()| ()), store.watermarks().appended()));
+                self.promises.push((told, store.watermarks().appended()));
             }
             Ok(promise) => {
-                self.promised(promise.map(|told| assert_eq!(told, start)), |()| Change::Cut(queue, start))
+                self.coverage.count("queue-cut");
+                self.promised(promise.map(|told| assert_eq!(told, start)), |()| Change::Cut(queue, start));
             }
             Err(error) => self.refused(&error),
         }
