@@ -58,7 +58,7 @@ pub use options::{
     UNFLUSHED_BYTES_MIN,
 };
 pub use progress::{DispatchListener, Dispatched, Level, Position, Progress, Promise, Watermarks};
-pub use read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+pub use read::{Boundary, ColdRead, Named, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
 pub use retention::{CutQueue, PressureListener};
 pub use state::{STATE_KEY_BYTES_MAX, StateChange, StateKind};

@@ -13,7 +13,7 @@ use crate::epoch::EpochEnd;
 use crate::health::lock;
 use crate::options::{FlushMode, StoreOptions};
 use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Watermarks};
-use crate::read::{Boundary, QueueOffsets, Read, ReadRequest};
+use crate::read::{Boundary, Named, QueueOffsets, Read, ReadRequest};
 use crate::recovery;
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
 use crate::retention::PressureListener;
@@ -323,13 +323,23 @@ impl Store {
         self.shard.store_time(queue, offset)
     }
 
-    /// The record whose name is this position, if the index maps its own (topic, queue, offset) back to it. May wait
-    /// for the disk.
+    /// What this position names: a record, or a message inside one. The index must map the record's own (topic, queue,
+    /// offset) back to it, so that bytes inside a body never pass for a record. What is deleted has no name. May wait for
+    /// the disk.
     ///
     /// # Errors
     /// `Io`.
-    pub fn record_named(&self, position: Position) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.shard.record_named(position.0)?.map(|(bytes, _)| bytes))
+    pub fn record_named(&self, position: Position) -> Result<Option<Named>, StoreError> {
+        match position.slot_and_index() {
+            None => {
+                let found = self.shard.record_named(position.0)?;
+                Ok(found.map(|found| Named { record: found.bytes, index: None }))
+            }
+            Some((slot, index)) => {
+                let record = self.shard.record_in_slot(slot, index)?;
+                Ok(record.map(|record| Named { record, index: Some(index) }))
+            }
+        }
     }
 
     /// Records of a topic that carry a key, newest first, stored in `[from_ms, to_ms]`. May wait for the disk.

@@ -8,6 +8,7 @@ mod golden;
 mod housekeeping;
 mod limits;
 mod modes;
+mod names;
 mod opening;
 mod repairing;
 

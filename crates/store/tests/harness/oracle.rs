@@ -472,6 +472,20 @@ impl Oracle {
         assert_eq!(found, expected, "{topic:?}: key {key}");
     }
 
+    /// One message inside a record by its name, and one past the last.
+    fn check_inside(&self, store: &Store, record: &Record, rng: &mut Rng) {
+        let (queue, first, count) = record.targets[0];
+        let index = rng.below(u64::from(count) + 1) as u32;
+        let name = Position::inside(Position(record.position), index).expect("a small log");
+        let found = store.record_named(name).expect("no read fails now");
+        let start = self.model.queues.get(&queue).map_or(0, |model| model.start(self.visible(store)));
+        let is_there = self.model.topics.contains_key(&queue.topic)
+            && index < count
+            && first + u64::from(index) >= start;
+        let expected = is_there.then(|| (record.bytes.clone(), Some(index)));
+        assert_eq!(found.map(|named| (named.record, named.index)), expected, "{index} of {count}");
+    }
+
     /// True when the record's own queue does not begin behind it.
     fn is_left(&self, record: &Record, visible: usize) -> bool {
         let (queue, first, count) = record.targets[0];
@@ -487,10 +501,12 @@ impl Oracle {
         let own = record.targets[0].0;
         let found = store.record_named(Position(record.position)).expect("no read fails now");
         if self.model.topics.contains_key(&own.topic) && self.is_left(record, self.visible(store)) {
-            assert_eq!(found.as_ref(), Some(&record.bytes), "the record named {}", record.position);
+            let found = found.map(|named| (named.record, named.index));
+            assert_eq!(found, Some((record.bytes.clone(), None)), "the record named {}", record.position);
         } else {
             assert_eq!(found, None, "a record that was deleted was named");
         }
+        self.check_inside(store, record, rng);
         let inside = record.position + 1 + rng.below(record.bytes.len() as u64 - 1);
         assert_eq!(store.record_named(Position(inside)).expect("no read fails now"), None);
         let (_, end) = store.log_range();
