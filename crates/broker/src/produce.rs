@@ -190,6 +190,7 @@ pub(crate) fn draft<'a>(
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 

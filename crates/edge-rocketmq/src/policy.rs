@@ -106,6 +106,7 @@ mod tests {
             kind: None,
             targets: &[],
             group_goes_on: false,
+            batch: None,
         };
         let mut bytes = Vec::new();
         braid_record::encode(&draft, &mut bytes).unwrap();

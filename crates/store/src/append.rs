@@ -268,6 +268,7 @@ impl GroupBuilder {
             kind,
             targets: &[],
             group_goes_on: true,
+            batch: last.batch,
         };
         self.push(&draft, last.targets, true)
     }
@@ -322,6 +323,7 @@ impl GroupBuilder {
             kind: Some(STATE_PAYLOAD_KIND),
             targets: &[],
             group_goes_on: false,
+            batch: None,
         };
         let rest = std::mem::take(&mut self.buf);
         let records = std::mem::take(&mut self.records);

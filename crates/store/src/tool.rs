@@ -528,6 +528,7 @@ impl Mender<'_> {
             kind: None,
             targets: &[],
             group_goes_on: false,
+            batch: None,
         };
         let mut bytes = Vec::new();
         let encoded = encode(&draft, &mut bytes).map_err(|error| OpenError::Format(error.to_string()))?;

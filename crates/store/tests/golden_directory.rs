@@ -49,6 +49,7 @@ fn draft<'a>(topic: &'a str, queue_id: u32, body: &'a [u8], properties: &'a [u8]
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 

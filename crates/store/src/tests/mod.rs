@@ -85,6 +85,7 @@ fn draft<'a>(topic: &'a str, queue_id: u32, body: &'a [u8]) -> Draft<'a> {
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 

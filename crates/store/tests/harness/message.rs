@@ -77,6 +77,7 @@ impl Message {
             kind: self.spans().then_some(SPAN_KIND),
             targets: &[],
             group_goes_on: false,
+            batch: None,
         }
     }
 
