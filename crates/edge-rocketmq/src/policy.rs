@@ -80,7 +80,7 @@ pub fn derive(record: &RecordView<'_>) -> Facts {
             keys.push(key.to_owned());
         }
     }
-    Facts { index_word, keys, newest_time: None }
+    Facts { index_word, keys, ..Facts::default() }
 }
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
             Facts {
                 index_word: 2_598_919,
                 keys: vec!["U".into(), "k1".into(), "k2".into()],
-                newest_time: None
+                ..Facts::default()
             }
         );
         assert_eq!(facts("Gold", 3, b""), Facts::default());

@@ -17,6 +17,7 @@ use crate::housekeeping::House;
 use crate::index::QueueIndex;
 use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
+use crate::producers::Producers;
 use crate::replay::{Covered, Replay};
 use crate::report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue::{self, Rescue};
@@ -66,12 +67,19 @@ pub(crate) fn open(
         report.notes.push(format!("the log is open for reading only: {why}"));
     }
 
-    let Outcome { queues, keys, catalog, state, last_group, store_ms, sealed, .. } = outcome;
+    let Outcome { queues, keys, catalog, state, producers, last_group, store_ms, sealed, .. } = outcome;
     queues.retain_topics(&|topic| catalog.live(topic).is_some());
     settle_queues(&queues, &catalog, &state, &snapshot);
     let superblock = &directory.superblock;
-    let appender =
-        Appender::new(superblock.file_bytes, end, last_group, store_ms, state, queues.next_offsets());
+    let appender = Appender::new(
+        superblock.file_bytes,
+        end,
+        last_group,
+        store_ms,
+        state,
+        producers,
+        queues.next_offsets(),
+    );
     let house = House::new(superblock, snapshot.position, sealed, store_ms, &*clock);
     tell(&report, end);
     let shard = Shard::new(Parts {
@@ -451,6 +459,7 @@ pub(crate) struct Outcome {
     pub(crate) covered: Covered,
     pub(crate) catalog: Catalog,
     pub(crate) state: StateMap,
+    producers: Producers,
     pub(crate) last_group: u64,
     store_ms: i64,
     pub(crate) sealed: BTreeMap<u64, i64>,
@@ -480,7 +489,8 @@ impl Attempt<'_> {
             queues: queues_from.max(first),
             keys: keys_from.max(first),
         };
-        let mut replay = Replay::new(covered, &self.options.derivers, &queues, &keys);
+        let producers = Producers::new(self.options.producers_max).with(&self.snapshot.producers);
+        let mut replay = Replay::new(covered, &self.options.derivers, &queues, &keys, producers);
         replay.catalog = self.snapshot.catalog.clone();
         replay.state = self.snapshot.state.clone();
         replay.last_group = self.snapshot.last_group;
@@ -501,7 +511,9 @@ impl Attempt<'_> {
         let damage = walk.take_damage();
         let Walk { scan, replay, mut rows, .. } = walk;
         rows.dedup();
-        let Replay { catalog, state, last_group, store_ms, sealed, notes, records, .. } = replay;
+        let Replay { catalog, state, mut producers, last_group, store_ms, sealed, notes, records, .. } =
+            replay;
+        producers.cut(end.end, |topic| catalog.live(topic).is_some());
         Ok(Outcome {
             scan,
             queues,
@@ -509,6 +521,7 @@ impl Attempt<'_> {
             covered,
             catalog,
             state,
+            producers,
             last_group,
             store_ms,
             sealed,

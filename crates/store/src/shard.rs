@@ -283,6 +283,8 @@ impl Shard {
         for topic in ended {
             self.queues.drop_topic(topic);
             lock(&self.appender).forget_topic(topic);
+            // In pages, so that no append waits for all of them.
+            while lock(&self.appender).producers.forget_topic(topic) {}
         }
     }
 }

@@ -15,6 +15,8 @@ impl StateKind {
     pub const TOPIC: Self = Self(1);
     /// Where queues begin whose oldest records were deleted on request. Written by the store alone.
     pub const START: Self = Self(2);
+    /// What idempotent producers appended last; in snapshots alone, since the log's records tell it.
+    pub(crate) const PRODUCER: Self = Self(3);
     /// First kind that is free for `broker`.
     pub const FIRST_FREE: Self = Self(16);
 }

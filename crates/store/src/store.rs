@@ -12,6 +12,7 @@ use crate::catalog::{LOST_TOPIC, QueueKey, STATE_TOPIC, TopicId, TopicInfo, Topi
 use crate::epoch::EpochEnd;
 use crate::health::lock;
 use crate::options::{FlushMode, StoreOptions};
+use crate::producers::ProducerInfo;
 use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Watermarks};
 use crate::read::{Boundary, Named, QueueOffsets, Read, ReadRequest};
 use crate::recovery;
@@ -87,7 +88,8 @@ impl Store {
     /// It is in memory then; [`write_turn`](Self::write_turn) must follow, once per reactor turn.
     ///
     /// # Errors
-    /// `NoTopic`, `Busy`, `DiskFull`, `Closed`; nothing was appended then.
+    /// `NoTopic`, `Busy`, `DiskFull`, `Closed`, `OutOfOrderSequence`, `StaleProducerEpoch`; nothing was appended then. That
+    /// the group was appended before is no error: see [`Appended::duplicate`].
     pub fn append(&self, group: Group) -> Result<Appended, AppendError> {
         self.shard.append(group)
     }
@@ -299,6 +301,20 @@ impl Store {
             EpochEnd::At(position) => self.shard.queues.first_at(queue, position)?.unwrap_or(0),
         };
         Ok(Some((epoch, offset)))
+    }
+
+    /// The idempotent producers that are known in a queue, by id, as appended so far.
+    pub fn producers_of(&self, queue: QueueKey) -> Vec<ProducerInfo> {
+        let mut all: Vec<ProducerInfo> = Vec::new();
+        loop {
+            // In pages, so that no append waits for all of them.
+            let after = all.last().map(|info| info.producer_id);
+            let page = lock(&self.shard.appender).producers.of_queue(queue, after);
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
     }
 
     /// All queues of a topic that ever had a record, with their offsets.

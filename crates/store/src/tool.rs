@@ -15,6 +15,7 @@ use crate::files::{self, Layout, PrepareError, sync_dir};
 use crate::index::{Entry, QueueIndex};
 use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
+use crate::producers::Producers;
 use crate::progress::Position;
 use crate::read::QueueOffsets;
 use crate::recovery::{
@@ -163,7 +164,8 @@ impl Stopped {
         covered: Covered,
     ) -> Walk<'a> {
         let untouched = Covered { queues: u64::MAX, keys: u64::MAX, ..covered };
-        let mut replay = Replay::new(untouched, &options.derivers, queues, keys);
+        let producers = Producers::new(options.producers_max).with(&self.snapshot.producers);
+        let mut replay = Replay::new(untouched, &options.derivers, queues, keys, producers);
         replay.catalog = self.snapshot.catalog.clone();
         replay.state = self.snapshot.state.clone();
         replay.last_group = self.snapshot.last_group;
@@ -378,12 +380,15 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
         let entry = known.entry(queue).or_insert(0);
         *entry = next.max(*entry);
     }
+    let mut producers = replay.producers;
+    producers.cut(end, |topic| replay.catalog.live(topic).is_some());
     let snapshot = Snapshot {
         position: end,
         last_group: replay.last_group.min(end),
         store_ms: replay.store_ms.max(stopped.snapshot.store_ms),
         catalog: replay.catalog,
         state: replay.state,
+        producers: producers.all(),
         queues: known,
         sealed: replay.sealed,
     };

@@ -24,7 +24,7 @@ const MESSAGES: u64 = 60;
 
 fn derive(record: &RecordView<'_>) -> Facts {
     let keys = record.property(property::KEYS).map(|key| vec![key.to_owned()]).unwrap_or_default();
-    Facts { index_word: record.body().len() as i64, keys, newest_time: None }
+    Facts { index_word: record.body().len() as i64, keys, ..Facts::default() }
 }
 
 fn open(dir: &Path, now_ms: i64) -> (Store, braid_store::RecoveryReport) {
