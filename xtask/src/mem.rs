@@ -89,9 +89,12 @@ fn sample(binary: &Path, directory: &Path) -> Result<Sample> {
 fn start(binary: &Path, directory: &Path, ready: &Path) -> Result<Child> {
     let mut command = Command::new(binary);
     command.arg("start").arg("--data").arg(directory.join("data")).arg("--ready-file").arg(ready);
-    for setting in
-        ["listen.nameserver=127.0.0.1:0", "listen.rocketmq=127.0.0.1:0", "listen.rocketmq_fast=off"]
-    {
+    for setting in [
+        "listen.nameserver=127.0.0.1:0",
+        "listen.rocketmq=127.0.0.1:0",
+        "listen.rocketmq_fast=off",
+        "listen.kafka=127.0.0.1:0",
+    ] {
         command.args(["--set", setting]);
     }
     let log = fs::File::create(directory.join("broker.log"))?;

@@ -79,6 +79,7 @@ impl Launcher {
             "listen.nameserver=127.0.0.1:0",
             "listen.rocketmq=127.0.0.1:0",
             "listen.rocketmq_fast=off",
+            "listen.kafka=127.0.0.1:0",
             // One core, one thread that serves.
             "listen.threads=1",
             "log.level=warn",

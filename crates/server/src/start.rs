@@ -12,6 +12,7 @@ mod ready;
 mod signals;
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::error::{CliError, CliResult, Code};
 use crate::output::Out;
 use banner::Banner;
 use limits::OpenFiles;
+use ready::Listeners;
 use signals::Signals;
 
 /// How long clients have to take their last answers. What follows is short, so that the whole end stays within 5 s.
@@ -54,7 +56,8 @@ pub fn run(args: &StartArgs, out: &mut Out) -> CliResult {
     let running = Running::start(&loaded.config, files)?;
     let banner = Banner::new(&loaded, &running, files, started.elapsed());
     if let Some(path) = &args.ready_file
-        && let Err(error) = ready::write(path, &running.edge.addresses())
+        && let Err(error) =
+            ready::write(path, &Listeners::of(&running.edge.addresses(), running.kafka_address()))
     {
         running.stop()?;
         return Err(failed(format!("the ready file {}", path.display()), &error));
@@ -113,6 +116,7 @@ struct Running {
     broker: Arc<Broker>,
     broker_driver: braid_broker::driver::Driver,
     edge: RunningEdge,
+    kafka: Option<braid_edge_kafka::RunningEdge>,
 }
 
 impl Running {
@@ -124,7 +128,8 @@ impl Running {
             .map_err(|error| open_error(error, dir))?;
         let mut options = edge_options(config);
         options.connections_max = files.connections(config.listen.connections_max) as usize;
-        let opened = Self::serve(config, options, &store, report, disk, clock);
+        let kafka_options = kafka_options(config, options.connections_max, &store);
+        let opened = Self::serve(config, options, kafka_options, &store, report, disk, clock);
         if opened.is_err() {
             // The reason why it did not start is the one to tell; the next start recovers in any case.
             if let Err(error) = store.close() {
@@ -137,6 +142,7 @@ impl Running {
     fn serve(
         config: &Config,
         edge_options: EdgeOptions,
+        kafka_options: Option<braid_edge_kafka::EdgeOptions>,
         store: &Store,
         report: RecoveryReport,
         disk: Arc<dyn Disk>,
@@ -153,6 +159,13 @@ impl Running {
         store_driver.written();
         let edge = Edge::bind(edge_options, Arc::clone(&broker), Arc::clone(&store_driver), disk)
             .map_err(bind_error)?;
+        let kafka = match kafka_options {
+            None => None,
+            Some(options) => Some(
+                braid_edge_kafka::Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver))
+                    .map_err(kafka_bind_error)?,
+            ),
+        };
         let (its_store, its_driver) = (store.clone(), Arc::clone(&store_driver));
         let end_turn = move || {
             its_store.write_turn();
@@ -161,13 +174,24 @@ impl Running {
         let broker_driver =
             braid_broker::driver::Driver::start(Arc::clone(&broker), end_turn).map_err(no_thread)?;
         let edge = edge.serve().map_err(no_thread)?;
+        let kafka = kafka.map(braid_edge_kafka::Edge::serve).transpose().map_err(no_thread)?;
         store_driver.serving();
-        Ok(Running { store: store.clone(), report, store_driver, broker, broker_driver, edge })
+        Ok(Running { store: store.clone(), report, store_driver, broker, broker_driver, edge, kafka })
+    }
+
+    /// Where Kafka clients connect, if they may.
+    fn kafka_address(&self) -> Option<SocketAddr> {
+        self.kafka.as_ref().map(braid_edge_kafka::RunningEdge::address)
     }
 
     /// Ends everything in order: clients first, the log last.
     fn stop(self) -> CliResult {
+        // Both at once, so that the clients of either have all the time that there is.
+        let kafka = self.kafka.map(|kafka| std::thread::spawn(move || kafka.shutdown(EDGE_SHUTDOWN)));
         self.edge.shutdown(EDGE_SHUTDOWN);
+        if kafka.is_some_and(|kafka| kafka.join().is_err()) {
+            tracing::error!("the Kafka listener ended with a panic");
+        }
         self.broker_driver.stop();
         if let Err(error) = self.broker.flush_cursors() {
             tracing::error!("the last cursors were not written: {error}");
@@ -241,6 +265,35 @@ fn edge_options(config: &Config) -> EdgeOptions {
     }
 }
 
+/// Bytes of a log file that a record batch leaves for the rest of its record.
+const RECORD_BYTES: u64 = 64 << 10;
+
+fn kafka_options(
+    config: &Config,
+    connections_max: usize,
+    store: &Store,
+) -> Option<braid_edge_kafka::EdgeOptions> {
+    let (listen, kafka) = (&config.listen, &config.kafka);
+    let defaults = braid_edge_kafka::EdgeOptions::default();
+    let message_bytes_max = kafka.max_message_bytes.0.min(config.store.file_bytes.0 - RECORD_BYTES);
+    Some(braid_edge_kafka::EdgeOptions {
+        listen: listen.kafka.0?,
+        advertised_host: listen.advertised.0.clone(),
+        cluster_id: braid_edge_kafka::cluster_id(store.directory().unwrap_or_default()),
+        auto_create_topics: kafka.auto_create_topics,
+        default_partitions: kafka.default_partitions,
+        accept_any_replication_factor: kafka.accept_any_replication_factor,
+        initial_rebalance_delay_ms: kafka.initial_rebalance_delay_ms.into(),
+        offsets_retention_minutes: kafka.offsets_retention_minutes,
+        // The keys' ranges end far below.
+        message_bytes_max: message_bytes_max as u32,
+        reactors: if listen.threads == 0 { defaults.reactors } else { listen.threads as usize },
+        connections_max,
+        flush_timeout_ms: config.store.flush_timeout_ms.into(),
+        ..defaults
+    })
+}
+
 fn open_error(error: OpenError, dir: &Path) -> CliError {
     let what = format!("the data directory {} can't be opened: {error}", dir.display());
     match error {
@@ -270,6 +323,18 @@ fn bind_error(error: braid_edge_rocketmq::BindError) -> CliError {
     let taken =
         matches!(&error, BindError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse);
     CliError::new(if taken { Code::Conflict } else { Code::Failure }, error.to_string()).hint(hint)
+}
+
+fn kafka_bind_error(error: braid_edge_kafka::BindError) -> CliError {
+    let taken = error.source.kind() == io::ErrorKind::AddrInUse;
+    let (code, hint) = match taken {
+        true => (
+            Code::Conflict,
+            "is a Kafka broker running? --set listen.kafka=127.0.0.1:0 takes a free port, --set listen.kafka=off none",
+        ),
+        false => (Code::Failure, "does the address belong to this machine? see listen in the configuration"),
+    };
+    CliError::new(code, error.to_string()).hint(hint)
 }
 
 #[cfg(test)]

@@ -15,14 +15,11 @@ pub enum Mutant {
     AckBeforeFlush = 2,
     /// Directories are never synced: a power cut loses whole log files.
     SkipDirectorySync = 3,
-    /// Snapshots forget the producers: a retry behind a restart is appended twice.
-    ForgetProducers = 4,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::AckBeforeWrite, Self::AckBeforeFlush, Self::SkipDirectorySync, Self::ForgetProducers];
+    pub const ALL: [Self; 3] = [Self::AckBeforeWrite, Self::AckBeforeFlush, Self::SkipDirectorySync];
 
     /// The name by which it is chosen.
     pub fn name(self) -> &'static str {
@@ -30,7 +27,6 @@ impl Mutant {
             Self::AckBeforeWrite => "ack-before-write",
             Self::AckBeforeFlush => "ack-before-flush",
             Self::SkipDirectorySync => "skip-directory-sync",
-            Self::ForgetProducers => "forget-producers",
         }
     }
 

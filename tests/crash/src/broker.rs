@@ -60,6 +60,7 @@ impl Broker {
             "listen.nameserver=127.0.0.1:0".to_owned(),
             "listen.rocketmq=127.0.0.1:0".to_owned(),
             "listen.rocketmq_fast=off".to_owned(),
+            "listen.kafka=127.0.0.1:0".to_owned(),
             format!("store.flush={flush}"),
             format!("store.file_bytes={LOG_FILE_BYTES}"),
         ];

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use braid_store::FlushMode;
 
-use super::value::{Bytes, BytesOrAuto, DelayLevels, Host, LogLevel, Name, Path, Setting, Shape, Switch};
+use super::value::{
+    AddressOrOff, Bytes, BytesOrAuto, DelayLevels, Host, LogLevel, Name, Path, Setting, Shape, Switch,
+};
 
 /// One key of the configuration.
 #[derive(Debug)]
@@ -139,6 +141,8 @@ config! {
         /// Serve RocketMQ's fast (VIP) port too, always the broker's port minus 2; some old clients send there. A port that is taken
         /// refuses the start; with port 0 a free pair is taken.
         rocketmq_fast: Switch = "on";
+        /// Kafka clients. Port 0 takes a free one; `off` serves none.
+        kafka: AddressOrOff = "127.0.0.1:9092";
         /// Most connections at the same time, over all listeners; further ones are closed at once. Never more than the limit of open files
         /// leaves room for.
         connections_max: u32 = "60000", in 1..=1_000_000;
@@ -205,6 +209,22 @@ config! {
         max_message_bytes: Bytes = "4 MiB", in Bytes(1)..=Bytes(15 << 20);
         /// Name the queues of ordered topics (`ORDER_TOPIC_CONFIG` in the name server's table) in routes.
         order_message: bool = "false";
+    }
+
+    /// What Kafka clients see.
+    [kafka] Kafka {
+        /// Make a topic when a client asks for it, unless the client says that it shall not be made.
+        auto_create_topics: bool = "true";
+        /// Partitions of a topic whose maker names no number.
+        default_partitions: u32 = "1", in 1..=1_000;
+        /// Milliseconds for which the first rebalance of a group without members waits for more of them.
+        initial_rebalance_delay_ms: u32 = "3000", in 0..=300_000;
+        /// Make topics with a replication factor above 1 too, with the one replica that there is; else they are refused.
+        accept_any_replication_factor: bool = "true";
+        /// Minutes for which a group's offsets are kept after its last member left, if a Kafka client committed them last.
+        offsets_retention_minutes: u32 = "10080", in 1..=5_256_000;
+        /// The longest record batch, of a topic without `max.message.bytes` of its own.
+        max_message_bytes: Bytes = "1048588", in Bytes(1_024)..=Bytes(15 << 20);
     }
 
     /// The server's log, on standard error.

@@ -165,8 +165,11 @@ impl Loaded {
 
     fn check_listeners(&self, problems: &mut Vec<Problem>) {
         let listen = &self.config.listen;
+        let kafka = listen.kafka.0.map(|address| ("listen.kafka", address));
         for (name, address) in
             [("listen.nameserver", listen.nameserver), ("listen.rocketmq", listen.rocketmq)]
+                .into_iter()
+                .chain(kafka)
         {
             if !address.ip().is_loopback() && !self.config.allow_anonymous {
                 let message = format!(

@@ -107,6 +107,28 @@ impl Setting for SocketAddr {
     }
 }
 
+/// An address to listen on, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressOrOff(pub Option<SocketAddr>);
+
+impl Setting for AddressOrOff {
+    const SHAPE: Shape = Shape::Text;
+    const KIND: &'static str = "address:port, or `off`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(AddressOrOff(None)),
+            _ => SocketAddr::parse(text)
+                .map(|address| AddressOrOff(Some(address)))
+                .map_err(|error| format!("{error}; `off` does not listen")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or("off".to_owned(), |address| address.show())
+    }
+}
+
 /// A host that is told to clients, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(pub Option<String>);

@@ -34,6 +34,8 @@ pub struct Banner {
     #[serde(skip)]
     addresses: Addresses,
     #[serde(skip)]
+    kafka: Option<SocketAddr>,
+    #[serde(skip)]
     files: OpenFiles,
     #[serde(skip)]
     flush_origin: String,
@@ -69,7 +71,7 @@ impl Banner {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             started_in_ms: took.as_millis() as u64,
-            listeners: Listeners::of(&addresses),
+            listeners: Listeners::of(&addresses, running.kafka_address()),
             advertised,
             data: std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
             flush,
@@ -78,6 +80,7 @@ impl Banner {
             read_only: matches!(running.store.health(), Health::ReadOnly(_)),
             open_files: files.is,
             addresses,
+            kafka: running.kafka_address(),
             files,
             flush_origin,
             program: std::env::args()
@@ -101,6 +104,9 @@ impl Banner {
         pairs.push(("broker", format!("{}  clients are told {}", self.addresses.main, self.advertised)));
         if let Some(fast) = self.addresses.fast {
             pairs.push(("fast port", format!("{fast}  for old clients with a VIP channel")));
+        }
+        if let Some(kafka) = self.kafka {
+            pairs.push(("Kafka", format!("{kafka}  point Kafka clients here")));
         }
         pairs.push(("data", self.data.display().to_string()));
         pairs.push(("safety", format!("{}: {}{}", self.flush, self.safety, self.flush_origin)));
@@ -215,7 +221,7 @@ mod tests {
             version: "1.2.3",
             pid: 7,
             started_in_ms: 12,
-            listeners: Listeners::of(&addresses),
+            listeners: Listeners::of(&addresses, None),
             advertised: "mq.example.org:10911".to_owned(),
             data: "/var/lib/braidmq".into(),
             flush: "async",
@@ -224,6 +230,7 @@ mod tests {
             read_only: false,
             open_files: Some(4096),
             addresses,
+            kafka: Some(address("0.0.0.0:9092")),
             files: OpenFiles { was: Some(1024), is: Some(4096) },
             flush_origin: ", as broker.conf:3 says".to_owned(),
             program: "target/release/braidmq".to_owned(),
@@ -232,6 +239,7 @@ mod tests {
             name server  0.0.0.0:9877  point RocketMQ clients here\n  \
             broker       0.0.0.0:10911  clients are told mq.example.org:10911\n  \
             fast port    0.0.0.0:10909  for old clients with a VIP channel\n  \
+            Kafka        0.0.0.0:9092  point Kafka clients here\n  \
             data         /var/lib/braidmq\n  \
             safety       async: acknowledged when the operating system has it, as broker.conf:3 says\n  \
             recovery     a new directory\n  \

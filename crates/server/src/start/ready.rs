@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process;
 
@@ -10,9 +11,9 @@ use serde::Serialize;
 
 /// The ready file's content.
 #[derive(Serialize)]
-struct Ready {
+struct Ready<'a> {
     pid: u32,
-    listeners: Listeners,
+    listeners: &'a Listeners,
 }
 
 /// The real addresses of all listeners.
@@ -23,15 +24,18 @@ pub struct Listeners {
     rocketmq: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rocketmq_fast: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka: Option<String>,
 }
 
 impl Listeners {
     /// As text.
-    pub fn of(addresses: &Addresses) -> Self {
+    pub fn of(addresses: &Addresses, kafka: Option<SocketAddr>) -> Self {
         Listeners {
             nameserver: addresses.nameserver.map(|address| address.to_string()),
             rocketmq: addresses.main.to_string(),
             rocketmq_fast: addresses.fast.map(|address| address.to_string()),
+            kafka: kafka.map(|address| address.to_string()),
         }
     }
 }
@@ -51,8 +55,8 @@ pub fn remove_stale(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When the directory does not take it.
-pub fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
-    let ready = Ready { pid: process::id(), listeners: Listeners::of(addresses) };
+pub fn write(path: &Path, listeners: &Listeners) -> io::Result<()> {
+    let ready = Ready { pid: process::id(), listeners };
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();
     name.push(format!(".{}.tmp", process::id()));
     let temporary = path.with_file_name(name);
@@ -79,11 +83,10 @@ mod tests {
             main: address("127.0.0.1:10911"),
             fast: None,
         };
-        write(&path, &addresses).expect("written");
-        let expected = format!(
-            "{{\"pid\":{},\"listeners\":{{\"nameserver\":\"127.0.0.1:9876\",\"rocketmq\":\"127.0.0.1:10911\"}}}}\n",
-            process::id()
-        );
+        write(&path, &Listeners::of(&addresses, Some(address("127.0.0.1:9092")))).expect("written");
+        let listeners =
+            r#"{"nameserver":"127.0.0.1:9876","rocketmq":"127.0.0.1:10911","kafka":"127.0.0.1:9092"}"#;
+        let expected = format!("{{\"pid\":{},\"listeners\":{listeners}}}\n", process::id());
         assert_eq!(fs::read_to_string(&path).expect("readable"), expected);
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1);
         remove_stale(&path).expect("removed");

@@ -105,8 +105,12 @@ impl Broker {
     pub fn command(dir: &Path, args: &[&str]) -> Command {
         let mut command = braidmq();
         command.arg("start").arg("-o").arg("json").arg("--data").arg(dir.join("data"));
-        for set in ["listen.nameserver=127.0.0.1:0", "listen.rocketmq=127.0.0.1:0", "store.file_bytes=1 MiB"]
-        {
+        for set in [
+            "listen.nameserver=127.0.0.1:0",
+            "listen.rocketmq=127.0.0.1:0",
+            "listen.kafka=127.0.0.1:0",
+            "store.file_bytes=1 MiB",
+        ] {
             command.arg("--set").arg(set);
         }
         command.args(args);

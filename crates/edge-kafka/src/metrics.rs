@@ -1,0 +1,63 @@
+//! What the edge counts, since its start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) requests: Counter,
+    pub(crate) batches_stored: Counter,
+    pub(crate) batches_refused: Counter,
+    pub(crate) fetches_parked: Counter,
+    pub(crate) fetched_bytes: Counter,
+    pub(crate) fetches_cold: Counter,
+    pub(crate) decoded_batches: Counter,
+}
+
+/// Counts since the start of the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Requests of all kinds.
+    pub requests: u64,
+    /// Record batches that were stored.
+    pub batches_stored: u64,
+    /// Record batches that were refused.
+    pub batches_refused: u64,
+    /// Fetches that waited for records.
+    pub fetches_parked: u64,
+    /// Bytes of records that fetches were given.
+    pub fetched_bytes: u64,
+    /// Fetches that had to ask the disk.
+    pub fetches_cold: u64,
+    /// Stored messages or batches that were looked into: to be read by the other protocol's clients, or because a setting of
+    /// their topic, or a question for a time, asked for it.
+    pub decoded_batches: u64,
+}
+
+impl Metrics {
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            requests: self.requests.value(),
+            batches_stored: self.batches_stored.value(),
+            batches_refused: self.batches_refused.value(),
+            fetches_parked: self.fetches_parked.value(),
+            fetched_bytes: self.fetched_bytes.value(),
+            fetches_cold: self.fetches_cold.value(),
+            decoded_batches: self.decoded_batches.value(),
+        }
+    }
+}

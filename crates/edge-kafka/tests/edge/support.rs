@@ -1,0 +1,213 @@
+//! A whole broker in this process on a port of its own, and a client that speaks frames.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use braid_broker::{Broker, BrokerOptions, Policy, PropertyNames};
+use braid_edge_kafka::{Edge, EdgeOptions, RunningEdge};
+use braid_io::{OsDisk, SystemClock};
+use braid_store::{Store, StoreOptions};
+use braid_wire_kafka::messages::Message;
+use braid_wire_kafka::{Input, RequestHeader, frame, header};
+use bytes::{Bytes, BytesMut};
+
+/// How long a test waits for something that must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running broker; stopped when it is dropped.
+pub(crate) struct Server {
+    running: Option<Running>,
+    pub(crate) address: SocketAddr,
+    pub(crate) broker: Arc<Broker>,
+}
+
+struct Running {
+    edge: RunningEdge,
+    store_driver: Arc<braid_store::driver::Driver>,
+    broker_driver: braid_broker::driver::Driver,
+}
+
+pub(crate) fn options() -> EdgeOptions {
+    EdgeOptions { listen: "127.0.0.1:0".parse().unwrap(), reactors: 2, ..EdgeOptions::default() }
+}
+
+/// Names like those that RocketMQ's edge hands down.
+fn policy() -> Policy {
+    Policy {
+        retry_topic: |group| format!("%RETRY%{group}"),
+        dead_letter_topic: |group| format!("%DLQ%{group}"),
+        delay_topic: "SCHEDULE_TOPIC_XXXX".into(),
+        discarded_topics: Vec::new(),
+        system_topics: Vec::new(),
+        system_groups: Vec::new(),
+        properties: PropertyNames {
+            delay_level: "DELAY",
+            real_topic: "REAL_TOPIC",
+            real_queue_id: "REAL_QID",
+            retry_topic: "RETRY_TOPIC",
+            origin_message_id: "ORIGIN_MESSAGE_ID",
+            wait: "WAIT",
+            dropped_when_delayed: &[],
+            dropped_when_delivered: &["DELAY"],
+        },
+    }
+}
+
+impl Server {
+    pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, options())
+    }
+
+    pub(crate) fn start_with(dir: &Path, options: EdgeOptions) -> Self {
+        let mut store_options = StoreOptions::new(dir);
+        store_options.file_bytes = 16 << 20;
+        store_options.prewrite_bytes = 1 << 20;
+        let clock = Arc::new(SystemClock::default());
+        let (store, report) = Store::open(store_options, Arc::new(OsDisk), clock.clone()).unwrap();
+        assert!(report.damage.is_empty());
+        let store_driver = Arc::new(braid_store::driver::Driver::start(store.clone()).unwrap());
+        let broker = Broker::open(store.clone(), clock, BrokerOptions::default(), policy()).unwrap();
+        store.write_turn();
+        store_driver.written();
+        let appended = {
+            let (store, driver) = (store, Arc::clone(&store_driver));
+            move || {
+                store.write_turn();
+                driver.written();
+            }
+        };
+        let broker_driver = braid_broker::driver::Driver::start(Arc::clone(&broker), appended).unwrap();
+        let edge = Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver)).unwrap();
+        let edge = edge.serve().unwrap();
+        let address = edge.address();
+        Self { running: Some(Running { edge, store_driver, broker_driver }), address, broker }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub(crate) fn edge(&self) -> &RunningEdge {
+        &self.running.as_ref().unwrap().edge
+    }
+
+    /// Waits until so many connections are open.
+    pub(crate) fn await_connections(&self, count: usize) {
+        let until = std::time::Instant::now() + PATIENCE;
+        while self.edge().connections() != count {
+            assert!(std::time::Instant::now() < until, "there are {} connections", self.edge().connections());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Stops as the server does.
+    pub(crate) fn stop(&mut self) {
+        let Some(Running { edge, store_driver, broker_driver }) = self.running.take() else { return };
+        edge.shutdown(Duration::from_secs(3));
+        broker_driver.stop();
+        Arc::into_inner(store_driver).expect("the edge gave the driver back").stop();
+        self.broker.store().close().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+/// A connection that sends and reads whole frames.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    buffer: BytesMut,
+    correlation_id: i32,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: BytesMut::new(), correlation_id: 0 }
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends a request with any key, version and body; gives its correlation id.
+    pub(crate) fn send_raw(&mut self, api_key: i16, api_version: i16, body: &[u8]) -> i32 {
+        self.correlation_id += 1;
+        let mut out = Vec::new();
+        let start = frame::begin(&mut out);
+        let correlation_id = self.correlation_id;
+        header::encode(
+            &RequestHeader { api_key, api_version, correlation_id, client_id: Some("test") },
+            &mut out,
+        );
+        out.extend_from_slice(body);
+        frame::finish(&mut out, start, 0);
+        self.send_bytes(&out);
+        correlation_id
+    }
+
+    /// Sends without waiting; gives the correlation id.
+    pub(crate) fn send<'m, M: Message<'m>>(&mut self, version: i16, request: &M) -> i32 {
+        let mut body = Vec::new();
+        request.encode(version, &mut body);
+        self.send_raw(M::KEY.expect("a request"), version, &body)
+    }
+
+    /// The next frame; `None` when the other side closed.
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = frame::next(&mut self.buffer, frame::FRAME_BYTES_MAX).unwrap() {
+                return Some(frame);
+            }
+            let mut bytes = [0; 64 * 1024];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    /// The body of the next answer, which must be to this request.
+    pub(crate) fn answer(&mut self, api_key: i16, version: i16, correlation_id: i32) -> Bytes {
+        let frame = self.next().expect("the connection stays open");
+        let (found, body) = header::decode_response(&frame, api_key, version).unwrap();
+        assert_eq!(found, correlation_id, "answers come in the order of requests");
+        frame.slice(body..)
+    }
+}
+
+/// Decodes a whole body.
+pub(crate) fn decode<'a, M: Message<'a>>(version: i16, body: &'a [u8]) -> M {
+    let mut input = Input::new(body);
+    let message = M::decode(version, &mut input).unwrap();
+    input.end().unwrap();
+    message
+}
+
+/// Sends a request and gives the answer: `ask!(&mut client, metadata, 12, Request { .. })`.
+macro_rules! ask {
+    ($client:expr, $module:ident, $version:expr, $request:expr) => {{
+        let version: i16 = $version;
+        let request: braid_wire_kafka::messages::$module::Request<'_> = $request;
+        let client = $client;
+        let correlation_id = client.send(version, &request);
+        let key = braid_wire_kafka::messages::$module::KEY;
+        let body = client.answer(key, version, correlation_id);
+        let response: braid_wire_kafka::messages::$module::Response<'_> =
+            crate::support::decode(version, &body);
+        response.into_owned()
+    }};
+}
+pub(crate) use ask;
