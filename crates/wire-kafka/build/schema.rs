@@ -121,6 +121,7 @@ fn fields(rest: &mut &[Line<'_>], depth: usize, parent: Versions) -> Vec<Field> 
     while rest.first().is_some_and(|line| line.depth == depth) {
         found.push(field(rest, depth, parent));
     }
+    assert!(found.iter().filter_map(|field| field.tag).is_sorted(), "tags go up, as they do on the wire");
     found
 }
 

@@ -338,3 +338,91 @@ fn classic(length: i64) -> Result<Option<usize>, DecodeError> {
         length => usize::try_from(length).map(Some).map_err(|_| DecodeError::Length(length)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{put_uvarint, uvarint_length};
+
+    #[test]
+    fn varints() {
+        for value in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 1 << 21, 1 << 28, u32::MAX] {
+            let mut out = Vec::new();
+            put_uvarint(&mut out, value);
+            assert_eq!(out.len(), uvarint_length(value));
+            assert_eq!(Input::new(&out).uvarint(), Ok(value));
+            assert_eq!(Input::new(&out[..out.len() - 1]).uvarint(), Err(DecodeError::Truncated));
+        }
+        let refused = Err(DecodeError::Varint);
+        assert_eq!(Input::new(&[0xff, 0xff, 0xff, 0xff, 0x10]).uvarint(), refused, "33 bits");
+        assert_eq!(Input::new(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]).uvarint(), refused, "six bytes");
+    }
+
+    #[test]
+    fn lengths_at_their_ends() {
+        let length = |bytes: &[u8], flexible| Input::new(bytes).length(flexible);
+        assert_eq!(length(&[0xff, 0xff, 0xff, 0xff], false), Ok(None));
+        assert_eq!(length(&[0xff, 0xff, 0xff, 0xfe], false), Err(DecodeError::Length(-2)));
+        assert_eq!(length(&[0x7f, 0xff, 0xff, 0xff], false), Ok(Some(i32::MAX as usize)));
+        assert_eq!(length(&[0], true), Ok(None));
+        assert_eq!(length(&[1], true), Ok(Some(0)));
+        assert_eq!(length(&[0x80, 0x80, 0x80, 0x80, 0x08], true), Ok(Some(i32::MAX as usize)));
+        assert_eq!(length(&[0x81, 0x80, 0x80, 0x80, 0x08], true), Err(DecodeError::Length((1 << 31) + 1)));
+    }
+
+    #[test]
+    fn text() {
+        assert_eq!(Input::new(b"\0\x02ab").str(false), Ok("ab"));
+        assert_eq!(Input::new(b"\x03ab").str(true), Ok("ab"));
+        assert_eq!(Input::new(b"\xff\xff").str(false), Err(DecodeError::Null));
+        assert_eq!(Input::new(b"\xff\xff").nullable_str(false), Ok(None));
+        assert_eq!(Input::new(b"\0\x01\xff").str(false), Err(DecodeError::Text));
+        assert_eq!(Input::new(b"\0\x03ab").str(false), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn counts_that_nothing_backs_are_refused_before_they_take_memory() {
+        let mut input = Input::new(b"\x7f\xff\xff\xff1234567");
+        assert_eq!(input.clone().count::<u64>(false, 1), Err(DecodeError::Truncated));
+        assert_eq!(input.array(false, 1, Input::bool), Err(DecodeError::Truncated));
+        let mut input = Input::new(b"\0\0\0\x02\0\0\0\x01");
+        assert_eq!(input.count::<i32>(false, 4), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn arrays_have_a_bound_together() {
+        let strings = ARRAY_BYTES_MAX / size_of::<Cow<'_, str>>();
+        let half = |count: usize| {
+            let mut body = (count as i32).to_be_bytes().to_vec();
+            body.resize(4 + 2 * count, 0);
+            body
+        };
+        let whole = [half(strings / 2), half(strings / 2)].concat();
+        let mut input = Input::new(&whole);
+        for _ in 0..2 {
+            assert_eq!(
+                input.array(false, 2, |input| input.string(false)).map(|all| all.len()),
+                Ok(strings / 2)
+            );
+        }
+        let more = [half(strings / 2), half(strings / 2 + 2)].concat();
+        let mut input = Input::new(&more);
+        input.array(false, 2, |input| input.string(false)).expect("the first half");
+        assert_eq!(input.array(false, 2, |input| input.string(false)), Err(DecodeError::Arrays));
+    }
+
+    #[test]
+    fn tags_that_lie_about_their_length_are_refused() {
+        let tagged = |bytes: &'static [u8]| {
+            let mut input = Input::new(bytes);
+            assert_eq!(input.tags(), Ok(1));
+            let (tag, end) = input.tag()?;
+            assert_eq!((tag, input.i16()), (5, Ok(1)));
+            input.tag_end(end)
+        };
+        assert_eq!(tagged(b"\x01\x05\x02\0\x01"), Ok(()));
+        assert_eq!(tagged(b"\x01\x05\x01\0\x01"), Err(DecodeError::Tag));
+        assert_eq!(tagged(b"\x01\x05\x03\0\x01\0"), Err(DecodeError::Tag));
+        assert_eq!(tagged(b"\x01\x05\x03\0\x01"), Err(DecodeError::Truncated));
+    }
+}

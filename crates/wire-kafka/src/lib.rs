@@ -10,6 +10,7 @@
 //!   frame ───► cuts it out of the stream      (L = header + body)
 //!   header ──► the request's and the response's header, whose shapes depend on key and version
 //!   messages ► the control plane, generated from schema/*.kschema
+//!   produce, fetch ► the data path, by hand: requests that borrow, responses between slices of the log
 //!   batch ───► the record batch, the unit of producing, storing and fetching
 //!   keys, error_code ► the protocol's numbers
 //! ```
@@ -17,12 +18,16 @@
 pub mod batch;
 pub mod consumer_protocol;
 pub mod error_code;
+pub mod fetch;
 pub mod frame;
 pub mod header;
 pub mod input;
 pub mod keys;
 pub mod messages;
 pub mod output;
+mod place;
+pub mod produce;
+pub mod walk;
 
 pub use header::RequestHeader;
 pub use input::{DecodeError, Input};

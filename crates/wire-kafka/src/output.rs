@@ -133,3 +133,39 @@ pub fn put_tag(out: &mut Vec<u8>, tag: u32, value: impl FnOnce(&mut Vec<u8>)) {
     put_uvarint(out, u32::try_from(field.len()).expect("a field that fits a frame"));
     out.extend_from_slice(&field);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_between_characters_where_its_length_cannot_be_said() {
+        let long = format!("a{}", "ß".repeat(CLASSIC_TEXT_BYTES_MAX / 2 + 9));
+        let mut out = Vec::new();
+        put_string(&mut out, &long, false);
+        assert_eq!(out.len(), 2 + CLASSIC_TEXT_BYTES_MAX);
+        out.clear();
+        put_string(&mut out, &long[1..], false);
+        assert_eq!(
+            out[..2],
+            (CLASSIC_TEXT_BYTES_MAX as i16 - 1).to_be_bytes(),
+            "half a character is not written"
+        );
+        out.clear();
+        put_string(&mut out, &long, true);
+        assert_eq!(out.len(), 3 + long.len());
+    }
+
+    #[test]
+    fn lengths_are_as_long_as_they_say() {
+        for length in
+            [None, Some(0), Some(0x7e), Some(0x7f), Some(0x3ffe), Some(0x3fff), Some(i32::MAX as usize)]
+        {
+            for flexible in [false, true] {
+                let mut out = Vec::new();
+                put_length(&mut out, length, flexible);
+                assert_eq!(out.len(), length_length(length, flexible), "{length:?} {flexible}");
+            }
+        }
+    }
+}
