@@ -20,6 +20,8 @@ pub(crate) struct Workspace {
     pub(crate) metadata: Value,
     /// By how much seeds, kills and fuzz seconds are scaled; 1 is the full count.
     pub(crate) scale: f64,
+    /// Whether older versions of clients are tried too, which a scale of 1 asks for.
+    pub(crate) full: bool,
 }
 
 impl Workspace {
@@ -33,11 +35,13 @@ impl Workspace {
         let path = |key: &str| -> Result<PathBuf> {
             Ok(metadata[key].as_str().with_context(|| format!("cargo metadata has no {key}"))?.into())
         };
+        let scale = scale(full)?;
         Ok(Self {
             root: path("workspace_root")?,
             target: path("target_directory")?,
             metadata,
-            scale: scale(full)?,
+            scale,
+            full: scale >= 1.0,
         })
     }
 

@@ -12,6 +12,9 @@ use crate::stage::{Outcome, Report};
 
 /// The official Java client at its newest and as most of its users have it.
 const CLIENT_VERSIONS: &[&str] = &["5.4.0", "4.9.8"];
+/// Kafka's Java client as it is, and as those have it who have not touched it for years; the latter in full runs.
+const KAFKA_CLIENT_VERSION: &str = "4.3.1";
+const KAFKA_CLIENT_VERSION_OLD: &str = "2.8.2";
 /// What the suites need beside this repository.
 pub(crate) const TOOLS: &[&str] = &["java", "javac", "mvn"];
 /// How to get the tools.
@@ -21,8 +24,10 @@ pub(crate) const INSTALL_TOOLS: &str = "apt-get install openjdk-17-jdk-headless 
 #[derive(Clone)]
 pub(crate) enum Against {
     Binary(PathBuf),
-    /// Apache's jars are in this directory.
+    /// The jars of Apache RocketMQ are in this directory.
     Apache(PathBuf),
+    /// The jars of Apache Kafka are in this directory.
+    ApacheKafka(PathBuf),
 }
 
 impl Against {
@@ -30,6 +35,7 @@ impl Against {
         match self {
             Self::Binary(path) => format!("-Dbraidmq.binary={}", path.display()),
             Self::Apache(lib) => format!("-Dapache.lib={}", lib.display()),
+            Self::ApacheKafka(lib) => format!("-Dkafka.lib={}", lib.display()),
         }
     }
 }
@@ -64,6 +70,27 @@ pub(crate) fn mqadmin(workspace: &Workspace, against: &Against, record: bool) ->
     let record = format!("-Dmqadmin.record={record}");
     let mut test = maven(workspace, "mqadmin", "mqadmin", &["test", &against.property(), &record]);
     finish(run::start(&mut test, &workspace.log("mqadmin"))?)
+}
+
+/// Kafka's Java client: the newest version, in full runs an old one too.
+pub(crate) fn kafka_java(workspace: &Workspace, against: &Against) -> Result<Outcome> {
+    let old = workspace.full.then_some(KAFKA_CLIENT_VERSION_OLD);
+    let mut report = Report::default();
+    for version in [KAFKA_CLIENT_VERSION].into_iter().chain(old) {
+        let args = ["test", &client(version), &against.property(), &scale(workspace)];
+        let name = format!("kafka-java-{version}");
+        let suite = run_suite(workspace, "kafka-java", &name, &args)?;
+        report.add(&format!("client {version}"), suite);
+    }
+    Ok(report.outcome())
+}
+
+fn run_suite(workspace: &Workspace, project: &str, name: &str, args: &[&str]) -> Result<Outcome> {
+    finish(run::start(&mut maven(workspace, project, name, args), &workspace.log(name))?)
+}
+
+fn scale(workspace: &Workspace) -> String {
+    format!("-Dscale={}", workspace.scale)
 }
 
 fn client(version: &str) -> String {
@@ -118,18 +145,29 @@ pub(crate) fn against_apache(record: bool) -> Result<bool> {
     let mut report = Report::default();
     report.add("mqadmin", mqadmin(&workspace, &against, record)?);
     report.add("rocketmq-java", rocketmq_java(&workspace, &against)?);
+    let kafka = Against::ApacheKafka(kafka_lib(&workspace)?);
+    report.add("kafka-java", kafka_java(&workspace, &kafka)?);
     let outcome = report.outcome();
     println!("{}\n{}", outcome.text(), outcome.counts());
     Ok(outcome.counts().failed == 0)
 }
 
-/// Copies the jars of Apache's name server and broker to where the suites start them from.
+/// Copies the jars of Apache RocketMQ's name server and broker to where the suites start them from.
 fn apache_lib(workspace: &Workspace) -> Result<PathBuf> {
-    let lib = workspace.target.join("interop/apache/lib");
+    copy_jars(workspace, "apache")
+}
+
+/// The same for Apache Kafka's broker.
+fn kafka_lib(workspace: &Workspace) -> Result<PathBuf> {
+    copy_jars(workspace, "apache-kafka")
+}
+
+fn copy_jars(workspace: &Workspace, project: &str) -> Result<PathBuf> {
+    let lib = workspace.target.join("interop").join(project).join("lib");
     let goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
     let output = format!("-DoutputDirectory={}", lib.display());
-    let mut copy = maven(workspace, "apache", "apache", &[goal, "-DincludeScope=runtime", &output]);
-    let copied = run::run(&mut copy, &workspace.log("apache"))?;
+    let mut copy = maven(workspace, project, project, &[goal, "-DincludeScope=runtime", &output]);
+    let copied = run::run(&mut copy, &workspace.log(project))?;
     ensure!(copied.success, "{}", copied.tail());
     Ok(lib)
 }

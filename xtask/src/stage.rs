@@ -121,6 +121,7 @@ const STAGES: &[Stage] = &[
     Stage::new("mem", "idle memory and start time", Needs::Binary, memory),
     Stage::new("rocketmq-java", "Apache's Java client, two versions", Needs::BinaryAndJava, rocketmq_java),
     Stage::new("mqadmin", "mqadmin prints what it prints against Apache", Needs::BinaryAndJava, mqadmin),
+    Stage::new("kafka-java", "Kafka's Java client", Needs::BinaryAndJava, kafka_java),
     Stage::new("crash", "kill -9 loses nothing that was acknowledged", Needs::Binary, crash),
     Stage::new("crash-mutant", "the crash rig catches a planted defect", Needs::Nothing, crash_mutant),
     Stage::new("siege", "thousands of connections, garbage, deaf clients", Needs::Binary, siege),
@@ -260,6 +261,10 @@ fn rocketmq_java(workspace: &Workspace) -> Result<Outcome> {
 
 fn mqadmin(workspace: &Workspace) -> Result<Outcome> {
     interop::mqadmin(workspace, &Against::Binary(workspace.release_binary()), false)
+}
+
+fn kafka_java(workspace: &Workspace) -> Result<Outcome> {
+    interop::kafka_java(workspace, &Against::Binary(workspace.release_binary()))
 }
 
 fn crash(workspace: &Workspace) -> Result<Outcome> {

@@ -10,11 +10,12 @@ use braid_store::{
     TopicNumber,
 };
 
-use crate::codec::{CURSOR, DELAY_PROGRESS, GROUP};
+use crate::codec::{CURSOR, DELAY_PROGRESS, GROUP, PRODUCER_IDS};
 use crate::cursor::Cursors;
 use crate::delay::DelayQueues;
 use crate::error::Error;
 use crate::group::Groups;
+use crate::idempotence::ProducerIds;
 use crate::lock::QueueLocks;
 use crate::member::Members;
 use crate::options::BrokerOptions;
@@ -50,6 +51,7 @@ pub struct Broker {
     pub(crate) locks: QueueLocks,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) delay: DelayQueues,
+    pub(crate) producer_ids: ProducerIds,
     pub(crate) statistics: Statistics,
     /// Counts choices of a queue.
     pub(crate) turns: AtomicU32,
@@ -103,6 +105,7 @@ impl Broker {
         let (cursors, corrections) = Cursors::load(store.state(CURSOR), next_offset)?;
         let delay_topic = store.topic(&policy.delay_topic).map(|topic| topic.number);
         let delay = DelayQueues::load(store.state(DELAY_PROGRESS), delay_topic)?;
+        let producer_ids = ProducerIds::load(store.state(PRODUCER_IDS))?;
         let news = Arc::<News>::default();
         let waiters =
             Arc::new(Waiters::new(options.waiters_per_queue_max, options.waiters_max, Arc::clone(&news)));
@@ -120,6 +123,7 @@ impl Broker {
             locks: QueueLocks::default(),
             waiters,
             delay,
+            producer_ids,
             statistics: Statistics::default(),
             turns: AtomicU32::new(0),
             news,
@@ -217,7 +221,7 @@ impl Broker {
     /// An answer for which nothing had to be appended, but which is no truer than what is appended by now.
     pub fn promise_of_all_appended<T>(&self, value: T) -> Promise<T> {
         let end = self.store.watermarks().appended();
-        Appended { end, records: Vec::new() }.promise(self.level(), value)
+        Appended { end, records: Vec::new(), duplicate: false }.promise(self.level(), value)
     }
 
     /// Does what is due by now; gives the milliseconds until the next work.

@@ -11,6 +11,8 @@ pub(crate) const GROUP: StateKind = StateKind(StateKind::FIRST_FREE.0);
 pub(crate) const CURSOR: StateKind = StateKind(StateKind::FIRST_FREE.0 + 1);
 /// How far each delay level is delivered.
 pub(crate) const DELAY_PROGRESS: StateKind = StateKind(StateKind::FIRST_FREE.0 + 2);
+/// How many producer ids are reserved.
+pub(crate) const PRODUCER_IDS: StateKind = StateKind(StateKind::FIRST_FREE.0 + 4);
 
 /// Most bytes of a state key, as the store allows.
 pub(crate) const KEY_BYTES_MAX: usize = 512;

@@ -278,7 +278,7 @@ impl Broker {
         let group = self.store.group(self.delivery(queue, next_offset, Some((&real, copy))));
         match group.and_then(|group| self.store.append(group)) {
             Ok(appended) => {
-                self.count_stored(&real, &appended.records);
+                self.count_stored(&real, appended.records.len() as u64, &appended.records);
                 Ok(())
             }
             Err(error @ (AppendError::Busy { .. } | AppendError::DiskFull(_) | AppendError::Closed(_))) => {

@@ -47,6 +47,12 @@ pub enum Error {
         /// The bound.
         max: usize,
     },
+    /// A producer's batch does not follow its last one; nothing was appended.
+    #[error("{0}")]
+    OutOfOrderSequence(String),
+    /// A producer's epoch is lower than a known one; nothing was appended.
+    #[error("{0}")]
+    StaleProducerEpoch(String),
     /// The disk is slower than the writers: try again.
     #[error("{0}")]
     Busy(String),
@@ -75,6 +81,8 @@ impl From<AppendError> for Error {
         match error {
             AppendError::Encode(_) | AppendError::TooLarge { .. } => Self::IllegalMessage(sentence),
             AppendError::NoTopic(_) => Self::NoTopic(sentence),
+            AppendError::OutOfOrderSequence { .. } => Self::OutOfOrderSequence(sentence),
+            AppendError::StaleProducerEpoch { .. } => Self::StaleProducerEpoch(sentence),
             AppendError::Busy { .. } => Self::Busy(sentence),
             AppendError::DiskFull(_) => Self::DiskFull(sentence),
             AppendError::Closed(_) => Self::Closed(sentence),

@@ -1,5 +1,5 @@
 //! The meaning of the broker, without any protocol's words and without sockets: topics, groups, members, cursors,
-//! queue locks, parked readers, delay levels, retry and dead letters.
+//! queue locks, parked readers, delay levels, retry and dead letters, idempotent producers.
 //!
 //! ```text
 //!  edge ── send ──────────► Broker ── Group ──► Store ── dispatch ──► Waiters ── wake ──► edge
@@ -22,6 +22,7 @@ mod delay;
 pub mod driver;
 mod error;
 mod group;
+mod idempotence;
 mod lock;
 mod member;
 mod options;
@@ -44,7 +45,7 @@ pub use member::{
 };
 pub use options::BrokerOptions;
 pub use policy::{Policy, PropertyNames};
-pub use produce::{Message, SendRequest, Sent};
+pub use produce::{BatchRequest, Message, SendRequest, Sent};
 pub use retry::{Resend, SendBack, SentBack};
 pub use statistics::{Meter, Rates, Statistics, Totals};
 pub use topic::{DataVersion, Topic, TopicConfig};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use braid_record::{Draft, property, sysflag};
-use braid_store::{Appended, GroupBuilder, Level, NewRecord, Placed, Promise};
+use braid_store::{GroupBuilder, Level, NewRecord, Placed, Promise};
 
 use crate::broker::Broker;
 use crate::error::Error;
@@ -57,6 +57,31 @@ pub struct Sent {
     pub records: Vec<Placed>,
     /// The delay level that was acted on, if any.
     pub delay_level: Option<u32>,
+    /// A batch that was appended before: the records are the originals.
+    pub duplicate: bool,
+}
+
+/// A batch of messages in their protocol's own bytes, which becomes one record.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchRequest<'a> {
+    /// The topic.
+    pub topic: &'a Arc<Topic>,
+    /// The queue.
+    pub queue_id: u32,
+    /// The payload kind. The deriver of this kind tells the producer's numbers, if there are any.
+    pub kind: &'static str,
+    /// The batch. Its first [`BASE_OFFSET_BYTES`](braid_record::BASE_OFFSET_BYTES) are set to its first offset.
+    pub batch: &'a [u8],
+    /// Its messages, at least 1: so many offsets are taken.
+    pub count: u32,
+    /// The client's milliseconds.
+    pub born_timestamp: i64,
+    /// The producer's address.
+    pub born_host: SocketAddr,
+    /// The address by which this broker is known to the producer.
+    pub store_host: SocketAddr,
+    /// False when the answer need not wait for the disk.
+    pub wait: bool,
 }
 
 impl Broker {
@@ -71,14 +96,7 @@ impl Broker {
     /// message whose copy would not fit), or why nothing could be appended.
     pub fn send(&self, request: &SendRequest<'_>) -> Result<Promise<Sent>, Error> {
         let SendRequest { topic, queue_id, messages, store_host, wait } = *request;
-        let config = &topic.config;
-        if !config.writable {
-            return Err(Error::NotWritable(config.name.clone()));
-        }
-        if queue_id >= config.queues() {
-            let (topic, queues) = (config.name.clone(), config.queues());
-            return Err(Error::NoQueue { topic, queue_id, queues });
-        }
+        check_writable(topic, queue_id)?;
         match messages {
             [] => Err(Error::IllegalMessage("nothing was sent".to_owned())),
             [message] => match self.delay_level_of(topic, message) {
@@ -90,6 +108,37 @@ impl Broker {
             }
             _ => self.put(topic, queue_id, messages, store_host, wait, None),
         }
+    }
+
+    /// Appends a batch as one record. When the deriver of its kind finds a producer's numbers in it, a batch that was
+    /// appended before is answered with where it went, and the promise comes due when the original's does.
+    ///
+    /// # Errors
+    /// `NotWritable`, `NoQueue`, `IllegalMessage` (too long, or no batch), `OutOfOrderSequence`, `StaleProducerEpoch`, or
+    /// why nothing could be appended.
+    pub fn append_batch(&self, request: &BatchRequest<'_>) -> Result<Promise<Sent>, Error> {
+        let topic = request.topic;
+        check_writable(topic, request.queue_id)?;
+        let draft = Draft {
+            topic: topic.name(),
+            queue_id: request.queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: request.born_timestamp,
+            born_host: request.born_host,
+            store_host: request.store_host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: request.batch,
+            properties: &[],
+            kind: Some(request.kind),
+            targets: &[],
+            group_goes_on: false,
+            batch: Some(request.count),
+        };
+        let mut builder = GroupBuilder::new();
+        builder.record(NewRecord { draft, topic: topic.number, count: request.count, more_targets: &[] });
+        self.append_all(topic, builder, u64::from(request.count), request.wait, None)
     }
 
     /// A queue that producers see, in turn: for a message that names none. `None` when the topic has none.
@@ -153,19 +202,45 @@ impl Broker {
             let draft = draft(topic.name(), queue_id, message, store_host);
             builder.record(NewRecord { draft, topic: topic.number, count: 1, more_targets: &[] });
         }
-        let appended = self.store.append(self.store.group(builder)?)?;
-        assert_eq!(appended.records.len(), messages.len(), "each message became a record");
-        self.count_stored(topic, &appended.records);
-        let level = if wait { self.level() } else { Level::Written };
-        let Appended { end, records } = appended;
-        Ok(Appended { end, records: Vec::new() }.promise(level, Sent { records, delay_level }))
+        self.append_all(topic, builder, messages.len() as u64, wait, delay_level)
     }
 
-    pub(crate) fn count_stored(&self, topic: &Topic, records: &[Placed]) {
-        let bytes = records.iter().map(|placed| u64::from(placed.size)).sum();
-        self.statistics.stored.count(records.len() as u64, bytes);
-        topic.stored.count(records.len() as u64, bytes);
+    fn append_all(
+        &self,
+        topic: &Topic,
+        builder: GroupBuilder,
+        messages: u64,
+        wait: bool,
+        delay_level: Option<u32>,
+    ) -> Result<Promise<Sent>, Error> {
+        let mut appended = self.store.append(self.store.group(builder)?)?;
+        assert!(!appended.records.is_empty(), "each message became a record");
+        if !appended.duplicate {
+            self.count_stored(topic, messages, &appended.records);
+        }
+        let level = if wait { self.level() } else { Level::Written };
+        let records = std::mem::take(&mut appended.records);
+        let sent = Sent { records, delay_level, duplicate: appended.duplicate };
+        Ok(appended.promise(level, sent))
     }
+
+    pub(crate) fn count_stored(&self, topic: &Topic, messages: u64, records: &[Placed]) {
+        let bytes = records.iter().map(|placed| u64::from(placed.size)).sum();
+        self.statistics.stored.count(messages, bytes);
+        topic.stored.count(messages, bytes);
+    }
+}
+
+fn check_writable(topic: &Topic, queue_id: u32) -> Result<(), Error> {
+    let config = &topic.config;
+    if !config.writable {
+        return Err(Error::NotWritable(config.name.clone()));
+    }
+    if queue_id >= config.queues() {
+        let (topic, queues) = (config.name.clone(), config.queues());
+        return Err(Error::NoQueue { topic, queue_id, queues });
+    }
+    Ok(())
 }
 
 /// A record's draft from a message and its place.
@@ -190,6 +265,7 @@ pub(crate) fn draft<'a>(
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 

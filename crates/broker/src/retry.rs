@@ -69,7 +69,9 @@ impl Broker {
             return Ok((SentBack::Dropped, None));
         }
         let no_record = || Error::NoRecord(request.position.0);
-        let record = self.store.record_named(request.position)?.ok_or_else(no_record)?;
+        // A message inside a record is not in this protocol's form.
+        let named = self.store.record_named(request.position)?.filter(|named| named.index.is_none());
+        let record = named.ok_or_else(no_record)?.record;
         let source = RecordView::parse(&record).map_err(|_| no_record())?;
         // Records of the store's own topics have names too, but they are no messages.
         self.topic(source.topic()).ok_or_else(no_record)?;

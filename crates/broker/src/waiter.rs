@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use braid_store::{DispatchListener, Dispatched, QueueKey, TopicNumber};
+use braid_store::{DispatchListener, Dispatched, LOOK_INSIDE, QueueKey, TopicNumber};
 
 use crate::broker::Broker;
 use crate::delay::LEVELS_MAX;
@@ -44,7 +44,7 @@ pub trait Waiter: Send + Sync {
     fn wake(self: Arc<Self>, wake: Wake);
 }
 
-/// Picks records by their index word. Called on the thread that dispatches: pure and short.
+/// Picks records by their index word; one that says to [`LOOK_INSIDE`] passes unasked. Called on the thread that dispatches: pure and short.
 pub type IndexFilter = Arc<dyn Fn(i64) -> bool + Send + Sync>;
 
 /// Names a parked waiter.
@@ -136,7 +136,8 @@ struct Parked {
 
 impl Parked {
     fn wants(&self, entry: &Dispatched) -> bool {
-        entry.next_offset > self.offset && self.filter.as_ref().is_none_or(|filter| filter(entry.index_word))
+        let passes = |filter: &IndexFilter| entry.index_word == LOOK_INSIDE || filter(entry.index_word);
+        entry.next_offset > self.offset && self.filter.as_ref().is_none_or(passes)
     }
 }
 

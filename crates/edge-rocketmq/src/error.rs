@@ -22,6 +22,8 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::NoRecord(_) => response::SYSTEM_ERROR,
         Error::Invalid(_) => response::INVALID_PARAMETER,
         Error::IllegalMessage(_) => response::MESSAGE_ILLEGAL,
+        // No message of RocketMQ's has a producer's numbers.
+        Error::OutOfOrderSequence(_) | Error::StaleProducerEpoch(_) => response::MESSAGE_ILLEGAL,
         Error::Limit { .. } => response::SYSTEM_ERROR,
         Error::Busy(_) => response::SYSTEM_BUSY,
         Error::DiskFull(_) => response::SERVICE_NOT_AVAILABLE,

@@ -80,7 +80,7 @@ pub fn derive(record: &RecordView<'_>) -> Facts {
             keys.push(key.to_owned());
         }
     }
-    Facts { index_word, keys, newest_time: None }
+    Facts { index_word, keys, ..Facts::default() }
 }
 
 #[cfg(test)]
@@ -106,6 +106,7 @@ mod tests {
             kind: None,
             targets: &[],
             group_goes_on: false,
+            batch: None,
         };
         let mut bytes = Vec::new();
         braid_record::encode(&draft, &mut bytes).unwrap();
@@ -120,7 +121,7 @@ mod tests {
             Facts {
                 index_word: 2_598_919,
                 keys: vec!["U".into(), "k1".into(), "k2".into()],
-                newest_time: None
+                ..Facts::default()
             }
         );
         assert_eq!(facts("Gold", 3, b""), Facts::default());

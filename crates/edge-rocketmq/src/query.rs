@@ -67,7 +67,9 @@ pub(crate) fn by_position(call: &Call<'_>) -> Result<Outcome, Reply> {
     let store = call.shared().store.clone();
     let found = call.reactor.ask_disk(move || store.record_named(Position(position)));
     Ok(Outcome::wait(async move {
-        let record = found.await?.map_err(braid_broker::Error::from)?.ok_or_else(missing)?;
-        Ok(Reply::body(record).into())
+        let named = found.await?.map_err(braid_broker::Error::from)?;
+        // A message inside a record is not in this protocol's form.
+        let named = named.filter(|named| named.index.is_none()).ok_or_else(missing)?;
+        Ok(Reply::body(named.record).into())
     }))
 }

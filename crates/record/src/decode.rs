@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::target::{self, TargetSlot};
 use crate::{
-    BLANK_HEAD_BYTES, BORN_HOST_AT, BORN_TIMESTAMP_AT, CRC_PROPERTY_BYTES, MAGIC_BLANK, MAGIC_V1, MAGIC_V2,
-    POSITION_AT, QUEUE_ID_AT, QUEUE_OFFSET_AT, RECORD_BYTES_MIN, SYS_FLAG_AT, crc31, property, sysflag,
+    BLANK_HEAD_BYTES, BODY_CRC_AT, BORN_HOST_AT, BORN_TIMESTAMP_AT, CRC_PROPERTY_BYTES, INNER_NUM_MAX,
+    MAGIC_BLANK, MAGIC_V1, MAGIC_V2, POSITION_AT, QUEUE_ID_AT, QUEUE_OFFSET_AT, RECORD_BYTES_MIN,
+    SYS_FLAG_AT, crc31, property, sysflag,
 };
 
 /// Why bytes are no record.
@@ -48,6 +49,9 @@ pub enum DecodeError {
     /// The targets property is not a list of slots, or its first slot is not the record's own queue offset.
     #[error("the record's targets are not valid")]
     Targets,
+    /// What a batch says of its first offset or its number of messages contradicts the record's own span.
+    #[error("the record's batch contradicts its offsets")]
+    Batch,
 }
 
 /// What the first eight bytes of something in the log say.
@@ -176,7 +180,7 @@ impl<'a> RecordView<'a> {
 
     /// The body's checksum field.
     pub fn body_crc(&self) -> u32 {
-        be32(self.bytes, 8)
+        be32(self.bytes, BODY_CRC_AT)
     }
 
     /// Queue of the first target.
@@ -267,15 +271,59 @@ impl<'a> RecordView<'a> {
     /// The target slots; an empty list means the record's own queue with count 1.
     ///
     /// # Errors
-    /// When the property is malformed or contradicts the record's own queue offset.
+    /// When the property is malformed or contradicts the record's own queue offset, or when what a batch says of itself
+    /// contradicts either.
     pub fn targets(&self) -> Result<Vec<TargetSlot>, DecodeError> {
-        let Some(value) = property::find(self.properties(), property::TARGETS) else { return Ok(Vec::new()) };
-        let slots = target::parse(value).ok_or(DecodeError::Targets)?;
-        let own = slots[0];
-        if own.first_offset != self.queue_offset() || own.queue_id != self.queue_id() {
+        let slots = match property::find(self.properties(), property::TARGETS) {
+            Some(value) => target::parse(value).ok_or(DecodeError::Targets)?,
+            None => Vec::new(),
+        };
+        if let Some(own) = slots.first()
+            && (own.first_offset != self.queue_offset() || own.queue_id != self.queue_id())
+        {
             return Err(DecodeError::Targets);
         }
+        if self.is_batch() {
+            self.check_batch(slots.first().map_or(1, |own| own.count))?;
+        }
         Ok(slots)
+    }
+
+    /// True when the body is a batch whose messages each have an offset. (A batch of Apache's own kind is not: its reader
+    /// unwraps it.)
+    pub fn is_batch(&self) -> bool {
+        self.sys_flag() & (sysflag::INNER_BATCH | sysflag::NEED_UNWRAP) == sysflag::INNER_BATCH
+            && self.kind().is_some()
+    }
+
+    /// Messages of the batch that the body is: the offsets that the record takes in its own queue. `None` when it is no
+    /// batch.
+    ///
+    /// # Errors
+    /// As [`targets`](Self::targets).
+    pub fn batch_count(&self) -> Result<Option<u32>, DecodeError> {
+        if !self.is_batch() {
+            return Ok(None);
+        }
+        Ok(Some(self.targets()?.first().map_or(1, |own| own.count)))
+    }
+
+    /// The batch's own base offset, INNER_BASE and INNER_NUM say what the record's span is.
+    fn check_batch(&self, count: u32) -> Result<(), DecodeError> {
+        let base = self.queue_offset();
+        let in_body = self.body().first_chunk().map(|&bytes| u64::from_be_bytes(bytes));
+        let says = |name, is: u64| match property::find(self.properties(), name) {
+            Some(digits) => decimal(digits) == Some(is),
+            None => count > INNER_NUM_MAX,
+        };
+        if in_body == Some(base)
+            && says(property::INNER_NUM, u64::from(count))
+            && says(property::INNER_BASE, base)
+        {
+            Ok(())
+        } else {
+            Err(DecodeError::Batch)
+        }
     }
 
     /// The checksum that the record carries, if its last property is one.
@@ -289,6 +337,13 @@ impl<'a> RecordView<'a> {
             crc.checked_mul(10)?.checked_add(digit)
         })
     }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |value, &digit| {
+        let digit = char::from(digit).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 fn be32(bytes: &[u8], at: usize) -> u32 {

@@ -14,6 +14,7 @@
 //! * [`RecordView`]: a borrowed reader that trusts nothing.
 //! * [`property`]: the `name 0x01 value 0x02` strings. [`target`]: the fixed-width list of queues.
 
+mod crc;
 mod decode;
 mod encode;
 pub mod id;
@@ -45,11 +46,17 @@ pub const RECORD_BYTES_MIN: usize = 91;
 /// Length of the checksum property, which ends every record that we write.
 pub const CRC_PROPERTY_BYTES: usize = 20;
 
+/// Bytes at the start of a batch's body that hold the offset of its first message.
+pub const BASE_OFFSET_BYTES: usize = 8;
+/// Messages of the largest batch that Apache's broker can be told of.
+pub const INNER_NUM_MAX: u32 = i16::MAX as u32;
+
 /// CRC-32 (zlib) without its top bit, as RocketMQ keeps it.
 pub fn crc31(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes) & 0x7FFF_FFFF
 }
 
+pub(crate) const BODY_CRC_AT: usize = 8;
 pub(crate) const QUEUE_ID_AT: usize = 12;
 pub(crate) const QUEUE_OFFSET_AT: usize = 20;
 pub(crate) const POSITION_AT: usize = 28;

@@ -13,6 +13,14 @@ pub const KEYS: &str = "KEYS";
 pub const TAGS: &str = "TAGS";
 /// The client's own id of a message.
 pub const UNIQ_KEY: &str = "UNIQ_KEY";
+/// Messages in a batch, as Apache's broker reads it; ours has leading zeros.
+pub const INNER_NUM: &str = "INNER_NUM";
+/// Offset of a batch's first message, as Apache's broker reads it; ours has leading zeros.
+pub const INNER_BASE: &str = "INNER_BASE";
+/// Digits of our [`INNER_NUM`].
+pub(crate) const INNER_NUM_DIGITS: usize = 5;
+/// Digits of our [`INNER_BASE`].
+pub(crate) const INNER_BASE_DIGITS: usize = 20;
 /// The checksum over the whole record, always last.
 pub const CRC32: &str = "__CRC32#";
 /// Prefix of all names that are ours.

@@ -16,5 +16,5 @@ pub const BORN_HOST_V6: i32 = 0x10;
 pub const STORE_HOST_V6: i32 = 0x20;
 /// The reader must unwrap an inner batch.
 pub const NEED_UNWRAP: i32 = 0x40;
-/// The record spans several offsets.
+/// The body is a batch of messages.
 pub const INNER_BATCH: i32 = 0x80;

@@ -47,6 +47,7 @@ fn corpus() -> Vec<Vec<u8>> {
             kind: (!targets.is_empty()).then_some("k"),
             targets,
             group_goes_on: targets.len() > 1,
+            batch: (targets.len() == 1).then_some(1),
         };
         let mut bytes = Vec::new();
         let encoded = encode(&draft, &mut bytes).unwrap();
@@ -87,7 +88,14 @@ fn try_one(corpus: &[Vec<u8>], seed: u64) {
     let _ = peek(&bytes);
     if let Ok(view) = RecordView::parse(&bytes) {
         assert!(view.len() <= bytes.len(), "seed {seed}");
-        let _ = (view.targets(), view.born_host(), view.store_host(), view.kind(), view.group_goes_on());
+        let _ = (
+            view.batch_count(),
+            view.targets(),
+            view.born_host(),
+            view.store_host(),
+            view.kind(),
+            view.group_goes_on(),
+        );
         let _ = property::iter(view.properties()).count();
     }
     for required in [true, false] {

@@ -32,6 +32,7 @@ fn draft<'a>() -> Draft<'a> {
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 
@@ -88,6 +89,122 @@ fn targets_of_1000_queues_fit_and_are_stamped() {
     assert_eq!(read.len(), 1000);
     assert!(view.group_goes_on());
     assert_eq!(view.kind(), Some(&b"k"[..]));
+}
+
+const BATCH: Draft<'static> = Draft {
+    topic: "T",
+    queue_id: 3,
+    flag: 0,
+    sys_flag: 0x40,
+    born_timestamp: 1,
+    born_host: std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1)),
+    store_host: std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 2)),
+    reconsume_times: 0,
+    prepared_transaction_offset: 0,
+    body: b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFbatch",
+    properties: b"",
+    kind: Some("kafka"),
+    targets: &[TargetSlot { topic: 9, queue_id: 3, first_offset: 0, count: 50 }],
+    group_goes_on: false,
+    batch: Some(50),
+};
+
+fn batch_stamp(offset: &u64) -> Stamp<'_> {
+    Stamp {
+        queue_offset: *offset,
+        position: 0x1000,
+        store_timestamp: 2,
+        slot_offsets: std::slice::from_ref(offset),
+    }
+}
+
+/// The record of `docs/format/record.md`.
+#[test]
+fn a_batch_has_the_documented_bytes() {
+    let bytes = record(&BATCH, &batch_stamp(&123));
+    let properties = b"__BRAIDK\x01kafka\x02INNER_NUM\x0100050\x02INNER_BASE\x0100000000000000000123\x02\
+        __BRAIDT\x01AAAAJAADAAAAAAAB7AAAAy\x02__CRC32#\x01";
+    let mut expected = Vec::new();
+    let (size, body_crc) = (91 + 13 + 1 + properties.len() as u32 + 11, 0x50b8_1e49_u32);
+    for word in [size, 0xDAA3_20A7, body_crc, 3, 0, 0, 123, 0, 0x1000, 0x80, 0, 1, 0x7F00_0001, 1, 0, 2] {
+        expected.extend_from_slice(&word.to_be_bytes());
+    }
+    for word in [0x7F00_0001_u32, 2, 0, 0, 0, 13, 0, 123] {
+        expected.extend_from_slice(&word.to_be_bytes());
+    }
+    expected.extend_from_slice(b"batch\x01T");
+    expected.extend_from_slice(&(properties.len() as u16 + 11).to_be_bytes());
+    expected.extend_from_slice(properties);
+    assert_eq!(bytes[..expected.len()], expected);
+    assert_eq!(&bytes[expected.len()..], b"1917189951\x02");
+    let view = RecordView::check(&bytes, 0x1000, true).unwrap();
+    assert_eq!(view.batch_count(), Ok(Some(50)));
+    assert_eq!(braid_record::crc31(view.body()), view.body_crc());
+}
+
+#[test]
+fn a_batch_above_what_apache_can_be_told_has_its_span_alone() {
+    for (count, is_told) in [(1, true), (32_767, true), (32_768, false), (1 << 29, false)] {
+        let targets = [TargetSlot { topic: 9, queue_id: 3, first_offset: 0, count }];
+        let targets = if count == 1 { &[][..] } else { &targets };
+        let draft = Draft { targets, batch: Some(count), ..BATCH };
+        let offset = 1 << 40;
+        let stamp = if count == 1 {
+            Stamp { slot_offsets: &[], ..batch_stamp(&offset) }
+        } else {
+            batch_stamp(&offset)
+        };
+        let bytes = record(&draft, &stamp);
+        let view = RecordView::check(&bytes, 0x1000, true).unwrap();
+        assert_eq!(view.batch_count(), Ok(Some(count)));
+        assert_eq!(view.property("INNER_NUM").is_some(), is_told, "{count}");
+        assert_eq!(view.property("INNER_BASE").is_some(), is_told, "{count}");
+        assert_eq!(view.sys_flag(), 0x80);
+        assert_eq!(view.body()[..8], offset.to_be_bytes());
+    }
+}
+
+/// The joined checksums of long bodies are those that summing gives, at the border and on both sides of it.
+#[test]
+fn long_batches_carry_the_checksums_of_their_stamped_bytes() {
+    for len in [8, 9, 4103, 4104, 4105, 70_000] {
+        let body: Vec<u8> = (0..len as u32).map(|i| ((i * 31) >> 3) as u8).collect();
+        let bytes = record(&Draft { body: &body, group_goes_on: true, ..BATCH }, &batch_stamp(&(1 << 33)));
+        let view = RecordView::check(&bytes, 0x1000, true).unwrap();
+        assert_eq!(braid_record::crc31(view.body()), view.body_crc(), "{len} bytes");
+        assert_eq!(view.body()[8..], body[8..]);
+    }
+}
+
+#[test]
+fn a_batch_that_contradicts_itself_is_refused() {
+    let refused = |draft: Draft<'_>| match encode(&draft, &mut Vec::new()) {
+        Err(EncodeError::Batch(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(Draft { kind: None, ..BATCH }).contains("kind"));
+    assert!(refused(Draft { body: b"1234567", ..BATCH }).contains("short"));
+    assert!(refused(Draft { batch: Some(49), ..BATCH }).contains("offsets"));
+    assert!(refused(Draft { batch: Some(0), targets: &[], ..BATCH }).contains("few"));
+
+    let good = record(&BATCH, &batch_stamp(&123));
+    for (what, with) in [
+        (&b"\x0100050\x02"[..], &b"\x0100051\x02"[..]),
+        (b"0123\x02", b"0124\x02"),
+        (b"INNER_BASE", b"INNER_CASE"),
+        (&[0, 0, 0, 123, b'b'], &[0, 0, 0, 122, b'b']),
+        (b"AAAAy\x02", b"AAAAx\x02"),
+    ] {
+        let at = good.windows(what.len()).position(|window| window == what).unwrap();
+        let mut bad = good.clone();
+        bad[at..at + with.len()].copy_from_slice(with);
+        let view = RecordView::parse(&bad).unwrap();
+        assert_eq!(view.targets(), Err(DecodeError::Batch), "{what:?}");
+        assert_eq!(view.batch_count(), Err(DecodeError::Batch), "{what:?}");
+    }
+    // RocketMQ's own batches are unwrapped by their readers: nothing of ours is in them.
+    let own = record(&Draft { sys_flag: 0xC0, ..draft() }, &STAMP);
+    assert_eq!(RecordView::check(&own, 0, true).unwrap().batch_count(), Ok(None));
 }
 
 #[test]

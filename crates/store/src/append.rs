@@ -7,7 +7,7 @@ use braid_record::{Draft, Encoded, RecordView, Stamp, TargetSlot, encode, target
 
 use crate::catalog::{QueueKey, STATE_TOPIC, STATE_TOPIC_NUMBER, TopicNumber};
 use crate::keys::key_hash;
-use crate::options::{Deriver, Facts};
+use crate::options::{Deriver, Facts, ProducerFacts};
 use crate::progress::{Level, Position, Promise};
 use crate::state::{STATE_KEY_BYTES_MAX, StateChange, StateKind, encode_body};
 
@@ -52,6 +52,8 @@ pub struct Group {
     pub(crate) records: Vec<Prepared>,
     /// What the first record changes, if it is a state record.
     pub(crate) changes: Vec<StateChange>,
+    /// True when a record has a producer's numbers.
+    pub(crate) is_numbered: bool,
 }
 
 /// One record of a group, with all that the append section needs of it.
@@ -67,6 +69,9 @@ pub(crate) struct Prepared {
     topic: Range<usize>,
     pub(crate) word: i64,
     pub(crate) newest_time: Option<i64>,
+    pub(crate) producer: Option<ProducerFacts>,
+    /// Messages in the batch that it holds.
+    batch: Option<u32>,
     /// Hashes of its keys.
     pub(crate) key_hashes: Vec<u64>,
 }
@@ -126,10 +131,14 @@ pub struct Placed {
 /// Where a group went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// End of the group's last record.
+    /// End of the group's last record. Of a duplicate, the end of what was appended the first time: its answer is given
+    /// when the original's is.
     pub end: Position,
-    /// Its records, in order. State changes are not listed.
+    /// Its records, in order. State changes are not listed. Of a duplicate, the originals of those that carry a producer's
+    /// numbers, without offsets in further targets.
     pub records: Vec<Placed>,
+    /// Nothing was appended, because every record with a producer's numbers had been before.
+    pub duplicate: bool,
 }
 
 impl Appended {
@@ -159,6 +168,28 @@ pub enum AppendError {
     /// A queue id or count is above what a target slot can hold.
     #[error("a target is out of range")]
     TargetRange,
+    /// A producer's batch does not follow its last one, or repeats a part of a group. Nothing was appended.
+    #[error(
+        "producer {producer_id} sent sequence number {first_sequence} where {expected} would have been the next"
+    )]
+    OutOfOrderSequence {
+        /// The producer.
+        producer_id: i64,
+        /// The number with which its batch begins.
+        first_sequence: i32,
+        /// The number with which it would have been taken.
+        expected: i32,
+    },
+    /// A producer's epoch is lower than one that the queue knows: another life of the producer took its place.
+    #[error("producer {producer_id} has epoch {epoch}, the queue knows its epoch {known_epoch}")]
+    StaleProducerEpoch {
+        /// The producer.
+        producer_id: i64,
+        /// The epoch that it sent.
+        epoch: i16,
+        /// The newest one.
+        known_epoch: i16,
+    },
     /// A state entry's key is too long.
     #[error("a state entry's key has {0} bytes, {STATE_KEY_BYTES_MAX} is the limit")]
     StateKey(usize),
@@ -241,6 +272,8 @@ impl GroupBuilder {
             topic: 0..0,
             word: 0,
             newest_time: None,
+            producer: None,
+            batch: draft.batch,
             key_hashes: Vec::new(),
         });
         Ok(())
@@ -268,6 +301,7 @@ impl GroupBuilder {
             kind,
             targets: &[],
             group_goes_on: true,
+            batch: last.batch,
         };
         self.push(&draft, last.targets, true)
     }
@@ -290,6 +324,7 @@ impl GroupBuilder {
         if bytes > bytes_max {
             return Err(AppendError::TooLarge { bytes, file_bytes: bytes_max });
         }
+        let mut is_numbered = false;
         for record in &mut self.records {
             let view = RecordView::parse(&self.buf[record.start..]).expect("the codec reads what it wrote");
             let facts = derive(derivers, &view);
@@ -297,10 +332,12 @@ impl GroupBuilder {
             record.topic = topic_end - view.topic().len()..topic_end;
             record.word = facts.index_word;
             record.newest_time = facts.newest_time;
+            record.producer = facts.producer;
+            is_numbered |= facts.producer.is_some();
             let topic = record.targets.own().queue.topic;
             record.key_hashes = facts.keys.iter().map(|key| key_hash(topic, key)).collect();
         }
-        Ok(Group { buf: self.buf, records: self.records, changes: self.changes })
+        Ok(Group { buf: self.buf, records: self.records, changes: self.changes, is_numbered })
     }
 
     /// The state record is a group's first: a copy behind it is never there without its progress.
@@ -322,6 +359,7 @@ impl GroupBuilder {
             kind: Some(STATE_PAYLOAD_KIND),
             targets: &[],
             group_goes_on: false,
+            batch: None,
         };
         let rest = std::mem::take(&mut self.buf);
         let records = std::mem::take(&mut self.records);

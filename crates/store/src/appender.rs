@@ -19,8 +19,10 @@ use crate::append::{AppendError, Appended, Group, Placed};
 use crate::catalog::{Catalog, QueueKey, STATE_TOPIC_NUMBER};
 use crate::dispatch::{Entries, Visible};
 use crate::index::Entry;
+use crate::options::ProducerFacts;
+use crate::producers::{Batch, Producers, Verdict, judge, out_of_order};
 use crate::progress::Position;
-use crate::state::{StateKind, StateMap};
+use crate::state::{StateKind, StateMap, decode_start};
 
 /// The arena grows by this many bytes at least; readers of any slice keep its whole chunk in memory.
 const ARENA_CHUNK_BYTES: usize = 256 << 10;
@@ -73,6 +75,7 @@ pub(crate) struct Appender {
     /// Times of the last records of files that were sealed since the last look.
     seals: Vec<(u64, i64)>,
     pub(crate) state: StateMap,
+    pub(crate) producers: Producers,
     /// First offsets of the record that is being placed; kept to save an allocation.
     offsets: Vec<u64>,
 }
@@ -84,6 +87,7 @@ impl Appender {
         last_group: u64,
         store_ms: i64,
         state: StateMap,
+        producers: Producers,
         next_offsets: impl IntoIterator<Item = (QueueKey, u64)>,
     ) -> Self {
         Self {
@@ -98,6 +102,7 @@ impl Appender {
             sealed: Vec::new(),
             seals: Vec::new(),
             state,
+            producers,
             offsets: Vec::new(),
         }
     }
@@ -105,6 +110,11 @@ impl Appender {
     /// End of what is appended.
     pub(crate) fn end(&self) -> u64 {
         self.next
+    }
+
+    /// The offset that a queue's next record gets.
+    pub(crate) fn next_offset(&self, queue: QueueKey) -> u64 {
+        self.next_offsets.get(&queue).copied().unwrap_or(0)
     }
 
     /// Where the newest group begins.
@@ -135,6 +145,11 @@ impl Appender {
         limits: Limits,
     ) -> Result<Appended, Refused> {
         check_topics(&group, catalog.get())?;
+        if group.is_numbered
+            && let Some(original) = self.check_producers(&group).map_err(Refused::For)?
+        {
+            return Ok(original);
+        }
         let start = self.place(group.len(), limits)?;
         let end = start + group.len();
         let store_ms = now_ms.max(self.store_ms);
@@ -167,6 +182,18 @@ impl Appender {
                     store_timestamp: store_ms,
                 });
             }
+            if let Some(facts) = record.producer {
+                let batch = Batch {
+                    first_sequence: facts.first_sequence,
+                    last_sequence: facts.last_sequence,
+                    offset: self.offsets[0],
+                    position,
+                    size,
+                    group_end: end,
+                    store_ms,
+                };
+                self.producers.take(record.targets.own().queue, &facts, batch);
+            }
             let key_hashes = std::mem::take(&mut record.key_hashes);
             self.visible.push(Visible::Record { position, entries, key_hashes });
         }
@@ -176,7 +203,37 @@ impl Appender {
         self.last_group = start;
         self.next = end;
         assert_eq!(self.arena_start + self.arena.len() as u64, end, "the arena ends where the log ends");
-        Ok(Appended { end: Position(end), records: placed })
+        Ok(Appended { end: Position(end), records: placed, duplicate: false })
+    }
+
+    /// Checks the numbers of a group's producers; gives where the group went when it was appended before.
+    fn check_producers(&self, group: &Group) -> Result<Option<Appended>, AppendError> {
+        let numbered =
+            group.records.iter().filter_map(|record| Some((record.targets.own().queue, record.producer?)));
+        let mut original = Appended { end: Position(0), records: Vec::new(), duplicate: true };
+        // Batches of one producer and queue may follow one another inside a group.
+        let mut new: Vec<(QueueKey, ProducerFacts)> = Vec::new();
+        for (queue, facts) in numbered {
+            let is_same =
+                |(q, f): &&(QueueKey, ProducerFacts)| *q == queue && f.producer_id == facts.producer_id;
+            let verdict = match new.iter().rev().find(is_same) {
+                Some((_, before)) => judge(before.epoch, before.last_sequence, &facts)?,
+                None => self.producers.judge(queue, &facts)?,
+            };
+            match verdict {
+                Verdict::New => new.push((queue, facts)),
+                Verdict::Duplicate(batch) => {
+                    original.end = original.end.max(Position(batch.group_end));
+                    original.records.push(batch.placed());
+                }
+            }
+        }
+        match new.first() {
+            None => Ok(Some(original)),
+            Some(_) if original.records.is_empty() => Ok(None),
+            // A group stands or falls together: a part of one was never a group of its own.
+            Some((_, facts)) => Err(out_of_order(facts, facts.first_sequence)),
+        }
     }
 
     /// Finds the place for a group, ending the file before it when it does not fit behind what is there.
@@ -244,11 +301,17 @@ impl Appender {
                     .apply(&change.key, change.value.as_deref(), position)
                     .expect("topic changes are made under this lock, from the catalog they change");
                 if let Some(topic) = ended {
+                    self.state.forget_topic(topic);
                     self.visible.push(Visible::TopicDeleted(topic));
                 }
-            } else {
-                self.state.apply(change);
+                continue;
             }
+            if change.kind == StateKind::START {
+                let start = change.value.as_deref().and_then(|value| decode_start(&change.key, value));
+                let (queue, start) = start.expect("the store makes these entries itself");
+                self.visible.push(Visible::QueueCut(queue, start));
+            }
+            self.state.apply(change);
         }
     }
 

@@ -11,8 +11,14 @@ use crate::progress::{DispatchListener, Dispatched};
 /// Something that readers will see.
 #[derive(Debug)]
 pub(crate) enum Visible {
-    Record { position: u64, entries: Entries, key_hashes: Vec<u64> },
+    Record {
+        position: u64,
+        entries: Entries,
+        key_hashes: Vec<u64>,
+    },
     TopicDeleted(TopicNumber),
+    /// The queue begins at this offset from here on.
+    QueueCut(QueueKey, u64),
 }
 
 /// A record's entries in its queues; nearly always one.
@@ -99,6 +105,7 @@ impl Dispatcher {
                         enter_keys(keys, &key_hashes, position);
                     }
                     Visible::TopicDeleted(topic) => ended.push((end, topic)),
+                    Visible::QueueCut(queue, start) => queues.raise_min(queue, start),
                 }
             }
             self.dispatched = end;

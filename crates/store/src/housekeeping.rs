@@ -10,6 +10,7 @@ use braid_io::{Clock, disk::replace_file};
 
 use crate::files::Pace;
 use crate::health::lock;
+use crate::producers::{self, Producer, ProducerKey};
 use crate::retention::Retention;
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
@@ -25,6 +26,10 @@ const CHECKPOINT_BYTES: u64 = 16 << 20;
 const PREWRITE_PAUSE_MS: u64 = 4;
 /// Longest time between two calls.
 const IDLE_MS: u64 = 500;
+/// How often producers that were idle for too long are looked for.
+const PRODUCERS_INTERVAL_MS: u64 = 60_000;
+/// A snapshot waits for so many times its own size of log, so that writing it down costs little beside the log itself.
+const LOG_BYTES_PER_SNAPSHOT_BYTE: u64 = 4;
 /// After a failure of something that can wait.
 const RETRY_MS: u64 = 1000;
 /// How often a failure that stays the same is logged.
@@ -39,6 +44,9 @@ pub(crate) struct House {
     keys_checkpointed: u64,
     /// What the snapshot on disk covers.
     pub(crate) snapshot_position: u64,
+    /// Bytes of the snapshot that this run wrote last.
+    snapshot_len: u64,
+    producers_due_ms: u64,
     snapshot_job: Job,
     queues_job: Job,
     keys_job: Job,
@@ -113,6 +121,8 @@ impl House {
             checkpointed: superblock.first_position,
             keys_checkpointed: superblock.first_position,
             snapshot_position,
+            snapshot_len: 0,
+            producers_due_ms: now,
             snapshot_job: Job::default(),
             queues_job: Job::default(),
             keys_job: Job::default(),
@@ -146,7 +156,25 @@ impl Shard {
             house.snapshot_job.ended(now, "writing a snapshot", done);
         }
         self.keep_indexes(&mut house, false);
+        self.keep_producers(&mut house, now);
         pause
+    }
+
+    /// Forgets producers that were idle for too long, by the log's own time.
+    fn keep_producers(&self, house: &mut House, now: u64) {
+        if now < house.producers_due_ms {
+            return;
+        }
+        house.producers_due_ms = now + PRODUCERS_INTERVAL_MS;
+        let before =
+            |store_ms: i64| store_ms.max(self.clock.wall_ms()).saturating_sub(self.options.producer_idle_ms);
+        loop {
+            let mut appender = lock(&self.appender);
+            let before = before(appender.store_ms());
+            if !appender.producers.expire(before) {
+                break;
+            }
+        }
     }
 
     fn follow_with_superblock(&self, house: &mut House) -> io::Result<()> {
@@ -197,7 +225,8 @@ impl Shard {
 
     fn keep_snapshot(&self, house: &mut House) -> io::Result<()> {
         let appended = self.watermarks.appended().0;
-        let due = house.wants_snapshot || appended - house.snapshot_position >= self.options.snapshot_bytes;
+        let wait = self.options.snapshot_bytes.max(LOG_BYTES_PER_SNAPSHOT_BYTE * house.snapshot_len);
+        let due = house.wants_snapshot || appended - house.snapshot_position >= wait;
         if house.image.is_none() && due {
             house.image = Some(self.take_image(&mut house.sealed));
         }
@@ -212,15 +241,17 @@ impl Shard {
             return Ok(());
         }
         // A failed write leaves the old snapshot; the next call takes a new image.
-        replace_file(&*self.disk, &self.layout.snapshot, &image.snapshot.encode())?;
+        let bytes = image.snapshot.encode();
+        replace_file(&*self.disk, &self.layout.snapshot, &bytes)?;
+        house.snapshot_len = bytes.len() as u64;
         house.snapshot_position = image.snapshot.position;
         house.retention.snapshot_covers = image.covers;
         house.wants_snapshot = false;
         Ok(())
     }
 
-    /// Copies the state at the log's present end. Queue offsets may be newer than the image's position, never newer
-    /// than what must be durable before it is written: a replay takes the higher of the two.
+    /// Copies the state at the log's present end. Queue offsets and producers may be newer than the image's position,
+    /// never newer than what must be durable before it is written: a replay takes the higher of the two.
     fn take_image(&self, sealed: &mut BTreeMap<u64, i64>) -> Image {
         let covers = self.watermarks.dispatched().0;
         let mut snapshot = {
@@ -232,6 +263,7 @@ impl Shard {
                 store_ms: appender.store_ms(),
                 catalog: self.catalog().clone(),
                 state: appender.state.clone(),
+                producers: Vec::new(),
                 queues: BTreeMap::new(),
                 sealed: BTreeMap::new(),
             }
@@ -241,8 +273,27 @@ impl Shard {
         snapshot.sealed.clone_from(sealed);
         snapshot.catalog.forget_below(first);
         snapshot.queues = self.queues.next_offsets().into_iter().collect();
-        let durable_at = snapshot.position.max(self.watermarks.dispatched().0);
+        let producers_end = self.copy_producers(&mut snapshot.producers);
+        let durable_at = snapshot.position.max(self.watermarks.dispatched().0).max(producers_end);
         Image { covers: covers.min(snapshot.position), snapshot, durable_at }
+    }
+
+    /// Copies the table of producers in pages, so that no append waits for more than one; gives the end of the log that
+    /// was appended meanwhile.
+    fn copy_producers(&self, into: &mut Vec<(ProducerKey, Producer)>) -> u64 {
+        let mut after = None;
+        loop {
+            into.reserve(producers::PAGE);
+            let appender = lock(&self.appender);
+            after = appender.producers.page(after, into);
+            if after.is_none() {
+                #[cfg(feature = "mutants")]
+                if crate::mutant::is(crate::mutant::Mutant::ForgetProducers) {
+                    into.clear();
+                }
+                return appender.end();
+            }
+        }
     }
 
     /// Writes the indexes up to what is durable and visible. A failure of one is none of the other, and loses nothing:

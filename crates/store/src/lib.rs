@@ -20,6 +20,7 @@ mod bytes;
 mod catalog;
 mod dispatch;
 pub mod driver;
+mod epoch;
 mod files;
 mod health;
 mod housekeeping;
@@ -29,6 +30,7 @@ mod lookup;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 mod options;
+mod producers;
 mod progress;
 mod read;
 mod recovery;
@@ -53,11 +55,12 @@ mod walk;
 pub use append::{AppendError, Appended, Group, GroupBuilder, NewRecord, Placed, Target};
 pub use catalog::{QueueKey, TopicId, TopicInfo, TopicNumber};
 pub use options::{
-    Deriver, FILE_BYTES_MAX, FILE_BYTES_MIN, Facts, FlushMode, RetentionOptions, StoreOptions,
-    UNFLUSHED_BYTES_MIN,
+    Deriver, FILE_BYTES_MAX, FILE_BYTES_MIN, Facts, FlushMode, LOOK_INSIDE, ProducerFacts, RetentionOptions,
+    StoreOptions, UNFLUSHED_BYTES_MIN,
 };
+pub use producers::ProducerInfo;
 pub use progress::{DispatchListener, Dispatched, Level, Position, Progress, Promise, Watermarks};
-pub use read::{Boundary, ColdRead, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+pub use read::{Boundary, ColdRead, Named, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
 pub use retention::{CutQueue, PressureListener};
 pub use state::{STATE_KEY_BYTES_MAX, StateChange, StateKind};

@@ -4,6 +4,7 @@
 //! place, and its checksum when it came from the disk. Nobody gets bytes that are not.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use braid_record::{Peek, RecordView, peek};
@@ -14,6 +15,7 @@ use crate::catalog::{QueueKey, TopicNumber};
 use crate::files::LogFile;
 use crate::index::Entry;
 use crate::keys::key_hash;
+use crate::progress::SLOT_BYTES;
 use crate::read::{Boundary, ColdRead, Limits, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
 use crate::report::StoreError;
 use crate::shard::Shard;
@@ -41,6 +43,14 @@ struct Run {
     count: usize,
     at: usize,
     len: usize,
+}
+
+/// A record that was found by its name.
+pub(crate) struct Found {
+    pub(crate) bytes: Bytes,
+    pub(crate) topic: TopicNumber,
+    /// Its messages in its own queue, by index, without those before the queue's start.
+    left: Range<u32>,
 }
 
 /// What the index gave for a request.
@@ -268,21 +278,46 @@ impl Shard {
 
     /// The record at a position, if the index maps its own topic, queue and offset back to it. A forged record inside a
     /// body passes every check but this one.
-    pub(crate) fn record_named(&self, position: u64) -> Result<Option<(Bytes, TopicNumber)>, StoreError> {
+    pub(crate) fn record_named(&self, position: u64) -> Result<Option<Found>, StoreError> {
         let Some(bytes) = self.record_at(position)? else { return Ok(None) };
         let Ok(view) = RecordView::parse(&bytes) else { return Ok(None) };
         let Some(topic) = self.catalog().resolve(view.topic(), position) else { return Ok(None) };
         let queue = QueueKey { topic, queue_id: view.queue_id() };
-        if self.visible_offsets(queue).is_none() {
-            return Ok(None);
-        }
-        let entries = self.queues.lookup(queue, view.queue_offset(), 1, true)?.unwrap_or_default();
-        let maps_back = entries.first().is_some_and(|entry| {
+        let Some(offsets) = self.visible_offsets(queue) else { return Ok(None) };
+        // A queue may begin inside a record that spans offsets.
+        let offset = view.queue_offset().max(offsets.min);
+        let entries = self.queues.lookup(queue, offset, 1, true)?.unwrap_or_default();
+        let own = entries.first().copied().filter(|entry| {
             entry.position == position
                 && entry.first_offset == view.queue_offset()
                 && entry.size as usize == bytes.len()
         });
-        Ok(maps_back.then_some((bytes, topic)))
+        Ok(own.map(|entry| {
+            let left = (offset - entry.first_offset) as u32..entry.count;
+            Found { bytes, topic, left }
+        }))
+    }
+
+    /// The record that begins in a slot, if `index` is one of its messages that are left.
+    pub(crate) fn record_in_slot(&self, slot: u64, index: u32) -> Result<Option<Bytes>, StoreError> {
+        let dispatched = self.watermarks.dispatched().0;
+        if slot < self.first() || slot >= dispatched {
+            return Ok(None);
+        }
+        // A slot lies in one file, the head of a record that begins in it too.
+        let file_end = self.files.base_of(slot) + self.files.file_bytes;
+        let end = (slot + SLOT_BYTES + braid_record::BLANK_HEAD_BYTES as u64).min(file_end).min(dispatched);
+        let Some(bytes) = self.bytes_at(slot, (end - slot) as usize)? else { return Ok(None) };
+        // What looks like a record may lie in the body of the one before.
+        for (at, head) in bytes.windows(braid_record::BLANK_HEAD_BYTES).enumerate().take(SLOT_BYTES as usize)
+        {
+            if let Some(Peek::Record(_)) = peek(head)
+                && let Some(found) = self.record_named(slot + at as u64)?
+            {
+                return Ok(found.left.contains(&index).then_some(found.bytes));
+            }
+        }
+        Ok(None)
     }
 
     /// The record that covers an offset, or the next one behind a gap, with its entry.
@@ -335,11 +370,11 @@ impl Shard {
         }
         Ok(match boundary {
             Boundary::FirstAtOrAfter if low >= max => max,
-            // A record that spans offsets is found by its first.
+            // A record that spans offsets is found by its first, unless the queue begins inside it.
             Boundary::FirstAtOrAfter => {
-                self.record_of(queue, low)?.map_or(max, |(entry, _)| entry.first_offset)
+                self.record_of(queue, low)?.map_or(max, |(entry, _)| entry.first_offset.max(min))
             }
-            Boundary::LastAtOrBefore => last_behind.unwrap_or(min),
+            Boundary::LastAtOrBefore => last_behind.map_or(min, |offset: u64| offset.max(min)),
         })
     }
 
@@ -360,7 +395,7 @@ impl Shard {
             end = oldest;
             for position in positions {
                 // Two keys may share a hash, so the record is asked.
-                let Some((bytes, of)) = self.record_named(position)? else { continue };
+                let Some(Found { bytes, topic: of, .. }) = self.record_named(position)? else { continue };
                 let Ok(view) = RecordView::parse(&bytes) else { continue };
                 if view.store_timestamp() < from_ms {
                     return Ok(records);

@@ -15,11 +15,14 @@ pub enum Mutant {
     AckBeforeFlush = 2,
     /// Directories are never synced: a power cut loses whole log files.
     SkipDirectorySync = 3,
+    /// Snapshots forget the producers: a retry behind a restart is appended twice.
+    ForgetProducers = 4,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::AckBeforeWrite, Self::AckBeforeFlush, Self::SkipDirectorySync];
+    pub const ALL: [Self; 4] =
+        [Self::AckBeforeWrite, Self::AckBeforeFlush, Self::SkipDirectorySync, Self::ForgetProducers];
 
     /// The name by which it is chosen.
     pub fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Mutant {
             Self::AckBeforeWrite => "ack-before-write",
             Self::AckBeforeFlush => "ack-before-flush",
             Self::SkipDirectorySync => "skip-directory-sync",
+            Self::ForgetProducers => "forget-producers",
         }
     }
 

@@ -23,6 +23,26 @@ pub struct Facts {
     pub keys: Vec<String>,
     /// The newest time inside the record, in milliseconds; `None` is the store time.
     pub newest_time: Option<i64>,
+    /// The numbers of a producer whose retries must not be appended twice. The append section checks them.
+    pub producer: Option<ProducerFacts>,
+}
+
+/// The index word of a record that holds messages with words of their own: who picks records by their word must look
+/// inside.
+pub const LOOK_INSIDE: i64 = i64::MIN;
+
+/// How an idempotent producer numbered the messages of a record. Numbers are not negative and go on at 0 behind
+/// `i32::MAX`; those of a record follow one another, so that `last_sequence` may be the lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerFacts {
+    /// The producer.
+    pub producer_id: i64,
+    /// Which of its lives it is; a lower one than is known is refused.
+    pub epoch: i16,
+    /// The number of the first message.
+    pub first_sequence: i32,
+    /// The number of the last message.
+    pub last_sequence: i32,
 }
 
 /// A pure function from a record to what indexes need. Used at append and again at rebuild.
@@ -73,6 +93,12 @@ pub struct StoreOptions {
     pub id_seed: Option<u64>,
     /// Bytes of log after which a snapshot is taken. Default 64 MiB.
     pub snapshot_bytes: u64,
+    /// Milliseconds of store time after which a producer that appended nothing to a queue is not known there any more.
+    /// Default 24 h, as Kafka's `producer.id.expiration.ms`.
+    pub producer_idle_ms: i64,
+    /// Pairs of queue and producer that are known at most; the one that was idle for longest is forgotten first. Each
+    /// takes about 350 bytes. Default 100,000.
+    pub producers_max: usize,
     /// Smallest file length that is taken; only simulations go below [`FILE_BYTES_MIN`].
     pub(crate) file_bytes_min: u64,
     /// Derivers by payload kind; the kind `None` is RocketMQ's own message.
@@ -102,6 +128,8 @@ impl StoreOptions {
             first_position: 0,
             id_seed: None,
             snapshot_bytes: 64 << 20,
+            producer_idle_ms: 24 * 3_600_000,
+            producers_max: 100_000,
             file_bytes_min: FILE_BYTES_MIN,
         }
     }

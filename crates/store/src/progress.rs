@@ -6,6 +6,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
 
+/// Bit that tells the name of a message inside a record from that of a record. No log grows this long.
+const INSIDE_BIT: u64 = 1 << 62;
+/// Bits of a message's index in its record.
+const INDEX_BITS: u32 = 22;
+/// A record that holds several messages is longer than this, so at most one begins in each such slot.
+pub(crate) const SLOT_BYTES: u64 = 64;
+/// Bits of a slot's number: names reach up to position 2^46 (64 TiB).
+const SLOT_BITS: u32 = 40;
+
+impl Position {
+    /// The name of a message inside a record: `index` counts the offsets that the record takes in its own queue.
+    ///
+    /// ```text
+    ///  63   62   61 ........ 22   21 .. 0
+    ///   0    1   position / 64    index
+    /// ```
+    ///
+    /// It is positive as a signed number, as RocketMQ's physical offsets are. `None` when the position or the index does
+    /// not fit: 64 TiB, 4,194,304 messages.
+    pub fn inside(record: Self, index: u32) -> Option<Self> {
+        let slot = record.0 / SLOT_BYTES;
+        let fits = slot >> SLOT_BITS == 0 && index >> INDEX_BITS == 0;
+        fits.then(|| Self(INSIDE_BIT | slot << INDEX_BITS | u64::from(index)))
+    }
+
+    /// Where the slot begins in which the record begins, and the index; `None` when this names a record as a whole.
+    pub(crate) fn slot_and_index(self) -> Option<(u64, u32)> {
+        let slot = self.0 >> INDEX_BITS & ((1 << SLOT_BITS) - 1);
+        let index = (self.0 & ((1 << INDEX_BITS) - 1)) as u32;
+        (self.0 >> 62 == 1).then_some((slot * SLOT_BYTES, index))
+    }
+}
+
 /// How safe an acknowledged append is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

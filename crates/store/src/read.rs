@@ -84,6 +84,16 @@ pub(crate) struct Limits {
     pub(crate) entries_max: usize,
 }
 
+/// What a position names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The record, whole.
+    pub record: Bytes,
+    /// The message inside it, when the position was made by [`Position::inside`](crate::Position::inside): below the
+    /// number of offsets that the record takes in its own queue. `None` names the record.
+    pub index: Option<u32>,
+}
+
 /// First and next offset of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueOffsets {

@@ -10,17 +10,21 @@ use std::sync::Arc;
 use braid_io::{Clock, DirLock, Disk, File, OpenMode, disk::replace_file};
 
 use crate::appender::Appender;
+use crate::catalog::{Catalog, QueueKey};
+use crate::epoch::Epochs;
 use crate::files::{self, Layout, LogFile, LogFiles, PrepareError, parse_log_file_name, sync_dir};
 use crate::housekeeping::House;
 use crate::index::QueueIndex;
 use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
+use crate::producers::Producers;
 use crate::replay::{Covered, Replay};
 use crate::report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue::{self, Rescue};
 use crate::scan::LogScan;
 use crate::shard::{Ids, Parts, Shard};
 use crate::snapshot::{self, Snapshot};
+use crate::state::StateMap;
 use crate::superblock::{self, Superblock, SuperblockError, SuperblockFile};
 use crate::walk::{LogEnd, Walk};
 
@@ -63,21 +67,24 @@ pub(crate) fn open(
         report.notes.push(format!("the log is open for reading only: {why}"));
     }
 
-    let Outcome { queues, keys, catalog, state, last_group, store_ms, sealed, .. } = outcome;
-    // The next offsets of queues that have no record left are in the snapshot alone.
+    let Outcome { queues, keys, catalog, state, producers, last_group, store_ms, sealed, .. } = outcome;
     queues.retain_topics(&|topic| catalog.live(topic).is_some());
-    for (&queue, &next) in &snapshot.queues {
-        if catalog.live(queue.topic).is_some() {
-            queues.set_next(queue, next);
-        }
-    }
+    settle_queues(&queues, &catalog, &state, &snapshot);
     let superblock = &directory.superblock;
-    let appender =
-        Appender::new(superblock.file_bytes, end, last_group, store_ms, state, queues.next_offsets());
+    let appender = Appender::new(
+        superblock.file_bytes,
+        end,
+        last_group,
+        store_ms,
+        state,
+        producers,
+        queues.next_offsets(),
+    );
     let house = House::new(superblock, snapshot.position, sealed, store_ms, &*clock);
     tell(&report, end);
     let shard = Shard::new(Parts {
         first: superblock.first_position,
+        epochs: Epochs::new(superblock.epoch, &superblock.epochs),
         layout: directory.layout,
         lock: directory.lock,
         ids: directory.ids,
@@ -201,6 +208,20 @@ impl Directory {
         }
         self.superblock = file.current().clone();
         Ok((Settled { health, superblock: Some(file), cut_bytes }, log_files))
+    }
+}
+
+/// Tells the queue index what is not in the log's records: the next offsets of queues that have no record left, which are
+/// in the snapshot alone, and where queues begin that were cut. To be called when the log has been scanned.
+pub(crate) fn settle_queues(queues: &QueueIndex, catalog: &Catalog, state: &StateMap, snapshot: &Snapshot) {
+    let is_live = |queue: &QueueKey| catalog.live(queue.topic).is_some();
+    for (&queue, &next) in snapshot.queues.iter().filter(|(queue, _)| is_live(queue)) {
+        queues.set_next(queue, next);
+    }
+    for (queue, start) in state.starts().filter(|(queue, _)| is_live(queue)) {
+        // A repair may have given up the records below, whose offsets are not given twice.
+        queues.set_next(queue, start);
+        queues.raise_min(queue, start);
     }
 }
 
@@ -436,8 +457,9 @@ pub(crate) struct Outcome {
     pub(crate) queues: QueueIndex,
     pub(crate) keys: KeyIndex,
     pub(crate) covered: Covered,
-    pub(crate) catalog: crate::catalog::Catalog,
-    pub(crate) state: crate::state::StateMap,
+    pub(crate) catalog: Catalog,
+    pub(crate) state: StateMap,
+    producers: Producers,
     pub(crate) last_group: u64,
     store_ms: i64,
     pub(crate) sealed: BTreeMap<u64, i64>,
@@ -467,7 +489,8 @@ impl Attempt<'_> {
             queues: queues_from.max(first),
             keys: keys_from.max(first),
         };
-        let mut replay = Replay::new(covered, &self.options.derivers, &queues, &keys);
+        let producers = Producers::new(self.options.producers_max).with(&self.snapshot.producers);
+        let mut replay = Replay::new(covered, &self.options.derivers, &queues, &keys, producers);
         replay.catalog = self.snapshot.catalog.clone();
         replay.state = self.snapshot.state.clone();
         replay.last_group = self.snapshot.last_group;
@@ -488,7 +511,9 @@ impl Attempt<'_> {
         let damage = walk.take_damage();
         let Walk { scan, replay, mut rows, .. } = walk;
         rows.dedup();
-        let Replay { catalog, state, last_group, store_ms, sealed, notes, records, .. } = replay;
+        let Replay { catalog, state, mut producers, last_group, store_ms, sealed, notes, records, .. } =
+            replay;
+        producers.cut(end.end, |topic| catalog.live(topic).is_some());
         Ok(Outcome {
             scan,
             queues,
@@ -496,6 +521,7 @@ impl Attempt<'_> {
             covered,
             catalog,
             state,
+            producers,
             last_group,
             store_ms,
             sealed,

@@ -9,8 +9,9 @@ use crate::catalog::{Catalog, LOST_TOPIC, QueueKey, STATE_TOPIC_NUMBER, TopicNum
 use crate::dispatch::enter_keys;
 use crate::index::{Entry, QueueIndex};
 use crate::keys::{KeyIndex, key_hash};
-use crate::options::Deriver;
-use crate::state::{StateKind, StateMap, decode_body};
+use crate::options::{Deriver, ProducerFacts};
+use crate::producers::{Batch, Producers};
+use crate::state::{StateChange, StateKind, StateMap, decode_body, decode_start};
 
 /// Positions from which on each kind of knowledge must be taken from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) derivers: &'a [(Option<&'static str>, Deriver)],
     pub(crate) catalog: Catalog,
     pub(crate) state: StateMap,
+    pub(crate) producers: Producers,
     pub(crate) queues: &'a QueueIndex,
     pub(crate) keys: &'a KeyIndex,
     /// Where the newest complete group begins.
@@ -68,6 +70,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) watch: Option<&'a mut dyn Watch>,
     /// Records of a group that is not complete yet.
     group: Vec<(u64, Vec<u8>)>,
+    /// Producers whose records are taken wait for the end of their group.
+    numbered: Vec<(QueueKey, ProducerFacts, Batch)>,
 }
 
 /// Offsets that no record has.
@@ -108,12 +112,14 @@ impl<'a> Replay<'a> {
         derivers: &'a [(Option<&'static str>, Deriver)],
         queues: &'a QueueIndex,
         keys: &'a KeyIndex,
+        producers: Producers,
     ) -> Self {
         Self {
             covered,
             derivers,
             catalog: Catalog::new(),
             state: StateMap::default(),
+            producers,
             last_group: 0,
             queues,
             keys,
@@ -127,6 +133,7 @@ impl<'a> Replay<'a> {
             gaps: None,
             watch: None,
             group: Vec::new(),
+            numbered: Vec::new(),
         }
     }
 
@@ -145,10 +152,24 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// As [`record`](Self::record).
     pub(crate) fn keep_group(&mut self) -> Result<(), String> {
+        let end = self.group.last().map_or(0, |(position, bytes)| position + bytes.len() as u64);
+        self.apply_group()?;
+        self.take_producers(end);
+        Ok(())
+    }
+
+    fn apply_group(&mut self) -> Result<(), String> {
         for (position, bytes) in std::mem::take(&mut self.group) {
             self.apply_bytes(position, &bytes)?;
         }
         Ok(())
+    }
+
+    /// Tells the table of producers what the records of a group said, now that its end is known.
+    fn take_producers(&mut self, group_end: u64) {
+        for (queue, facts, batch) in self.numbered.drain(..) {
+            self.producers.take(queue, &facts, Batch { group_end, ..batch });
+        }
     }
 
     /// Takes a record that was checked; those of a group together, when its last is there.
@@ -167,8 +188,10 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.last_group = self.open_group().unwrap_or(position);
-        self.keep_group()?;
-        self.apply(position, &view)
+        self.apply_group()?;
+        self.apply(position, &view)?;
+        self.take_producers(position + view.len() as u64);
+        Ok(())
     }
 
     /// True when a record that was found behind a bad place may be the log's: it is not older than what was taken last,
@@ -197,7 +220,7 @@ impl<'a> Replay<'a> {
             self.apply_state(position, view.body())?;
         }
         let is_wanted = self.watch.is_some() || self.gaps.is_some();
-        if position >= self.covered.queues || position >= self.covered.keys || is_wanted {
+        if position >= self.covered.least() || is_wanted {
             self.enter(position, topic, view);
         }
         Ok(())
@@ -205,9 +228,15 @@ impl<'a> Replay<'a> {
 
     fn apply_state(&mut self, position: u64, body: &[u8]) -> Result<(), String> {
         for change in decode_body(body)? {
-            if change.kind != StateKind::TOPIC {
-                self.state.apply(&change);
-            } else if let Err(sentence) = self.catalog.apply(&change.key, change.value.as_deref(), position) {
+            let applied = match change.kind {
+                StateKind::TOPIC => self.apply_topic(&change, position),
+                StateKind::START => self.apply_start(&change),
+                _ => {
+                    self.state.apply(&change);
+                    Ok(())
+                }
+            };
+            if let Err(sentence) = applied {
                 // Behind damage the entry that this one builds on may be lost.
                 if !self.damaged {
                     return Err(format!(
@@ -217,6 +246,26 @@ impl<'a> Replay<'a> {
                 self.note(format!("the state record at position {position} builds on lost ones: {sentence}"));
             }
         }
+        Ok(())
+    }
+
+    fn apply_topic(&mut self, change: &StateChange, position: u64) -> Result<(), String> {
+        if let Some(topic) = self.catalog.apply(&change.key, change.value.as_deref(), position)? {
+            self.state.forget_topic(topic);
+        }
+        Ok(())
+    }
+
+    fn apply_start(&mut self, change: &StateChange) -> Result<(), String> {
+        let start = change.value.as_deref().and_then(|value| decode_start(&change.key, value));
+        let (queue, offset) = start.ok_or("a queue's start has other bytes than it should")?;
+        if self.catalog.live(queue.topic).is_none() {
+            return Err(format!("a queue of topic number {} is cut, which does not exist", queue.topic.0));
+        }
+        if self.state.start_of(queue).is_some_and(|known| offset < known) {
+            return Err(format!("a queue of topic number {} is cut at {offset} again", queue.topic.0));
+        }
+        self.state.apply(change);
         Ok(())
     }
 
@@ -250,6 +299,22 @@ impl<'a> Replay<'a> {
         }
         let hashes: Vec<u64> =
             own.map_or_else(Vec::new, |topic| facts.keys.iter().map(|key| key_hash(topic, key)).collect());
+        if position >= self.covered.state
+            && let Some(facts) = facts.producer
+            && let Some((queue, entry)) = entries.first()
+            && own == Some(queue.topic)
+        {
+            let batch = Batch {
+                first_sequence: facts.first_sequence,
+                last_sequence: facts.last_sequence,
+                offset: entry.first_offset,
+                position,
+                size: entry.size,
+                group_end: 0,
+                store_ms: view.store_timestamp(),
+            };
+            self.numbered.push((*queue, facts, batch));
+        }
         if let Some(watch) = self.watch.as_mut() {
             watch.record(position, view, &entries, &hashes);
         }

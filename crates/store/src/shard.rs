@@ -14,6 +14,7 @@ use crate::append::{AppendError, Appended, Group, GroupBuilder};
 use crate::appender::{Appender, CatalogAccess, Limits, Refused};
 use crate::catalog::{Catalog, TopicNumber};
 use crate::dispatch::Dispatcher;
+use crate::epoch::Epochs;
 use crate::files::{Layout, LogFiles};
 use crate::health::{HealthCell, lock};
 use crate::housekeeping::House;
@@ -53,6 +54,7 @@ pub(crate) struct Shard {
     /// `None` when the log was opened on damage: nothing is written then.
     pub(crate) superblock: Mutex<Option<SuperblockFile>>,
     pub(crate) house: Mutex<House>,
+    pub(crate) epochs: Epochs,
     /// The log's first position; readers ask for it.
     pub(crate) first: AtomicU64,
     /// Up to here the superblock proves that the log is durable; a file is written only when its start is.
@@ -105,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) keys: KeyIndex,
     pub(crate) superblock: Option<SuperblockFile>,
     pub(crate) house: House,
+    pub(crate) epochs: Epochs,
     pub(crate) ids: Ids,
     pub(crate) first: u64,
 }
@@ -140,6 +143,7 @@ impl Shard {
             keys: parts.keys,
             superblock: Mutex::new(parts.superblock),
             house: Mutex::new(parts.house),
+            epochs: parts.epochs,
             first: AtomicU64::new(parts.first),
             proved: AtomicU64::new(end),
             prewrites: AtomicBool::new(true),
@@ -279,6 +283,8 @@ impl Shard {
         for topic in ended {
             self.queues.drop_topic(topic);
             lock(&self.appender).forget_topic(topic);
+            // In pages, so that no append waits for all of them.
+            while lock(&self.appender).producers.forget_topic(topic) {}
         }
     }
 }

@@ -12,6 +12,7 @@ use braid_io::{Disk, OpenMode};
 
 use crate::bytes::{Reader, put_u16, put_u32, put_u64, put_u128};
 use crate::catalog::{Catalog, Incarnation, QueueKey, TopicId, TopicNumber};
+use crate::producers::{self, Producer, ProducerKey};
 use crate::state::{StateChange, StateKind, StateMap};
 
 const MAGIC: &[u8; 8] = b"BRAIDSN1";
@@ -30,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) store_ms: i64,
     pub(crate) catalog: Catalog,
     pub(crate) state: StateMap,
+    /// Idempotent producers, in the order of their keys; those that appended above the position may be newer than it.
+    pub(crate) producers: Vec<(ProducerKey, Producer)>,
     /// Next offset of every queue, as far as is durable; a replay may find higher ones.
     pub(crate) queues: BTreeMap<QueueKey, u64>,
     /// Store time of the last record of each sealed file, by the file's first position.
@@ -45,6 +48,7 @@ impl Snapshot {
             store_ms: 0,
             catalog: Catalog::new(),
             state: StateMap::default(),
+            producers: Vec::new(),
             queues: BTreeMap::new(),
             sealed: BTreeMap::new(),
         }
@@ -71,13 +75,16 @@ impl Snapshot {
             put_u32(&mut out, topic.config.len() as u32);
             out.extend_from_slice(&topic.config);
         }
-        put_u32(&mut out, self.state.iter().len() as u32);
-        for (kind, key, value) in self.state.iter() {
-            out.push(kind.0);
-            put_u16(&mut out, key.len() as u16);
-            out.extend_from_slice(key);
-            put_u32(&mut out, value.len() as u32);
-            out.extend_from_slice(value);
+        put_u32(&mut out, (self.state.iter().len() + self.producers.len()) as u32);
+        let is_before = |kind: &StateKind| *kind < StateKind::PRODUCER;
+        for (kind, key, value) in self.state.iter().filter(|(kind, ..)| is_before(kind)) {
+            put_entry(&mut out, kind, key, value);
+        }
+        for (key, producer) in &self.producers {
+            put_entry(&mut out, StateKind::PRODUCER, &producers::encode_key(key), &producer.encode());
+        }
+        for (kind, key, value) in self.state.iter().filter(|(kind, ..)| !is_before(kind)) {
+            put_entry(&mut out, kind, key, value);
         }
         put_u32(&mut out, self.queues.len() as u32);
         for (queue, &next) in &self.queues {
@@ -112,6 +119,14 @@ impl Snapshot {
     }
 }
 
+fn put_entry(out: &mut Vec<u8>, kind: StateKind, key: &[u8], value: &[u8]) {
+    out.push(kind.0);
+    put_u16(out, key.len() as u16);
+    out.extend_from_slice(key);
+    put_u32(out, value.len() as u32);
+    out.extend_from_slice(value);
+}
+
 fn decode_sections(reader: &mut Reader<'_>) -> Option<Snapshot> {
     let position = reader.u64()?;
     let last_group = reader.u64()?;
@@ -131,12 +146,18 @@ fn decode_sections(reader: &mut Reader<'_>) -> Option<Snapshot> {
     }
     catalog.used_below(next_number);
     let mut state = StateMap::default();
+    let mut known = Vec::new();
     for _ in 0..reader.u32()? {
         let kind = StateKind(reader.u8()?);
         let key_len = usize::from(reader.u16()?);
         let key = reader.take(key_len)?.to_vec();
         let value_len = reader.u32()? as usize;
-        state.apply(&StateChange { kind, key, value: Some(reader.take(value_len)?.to_vec()) });
+        let value = reader.take(value_len)?;
+        if kind == StateKind::PRODUCER {
+            known.push((producers::decode_key(&key)?, Producer::decode(value)?));
+        } else {
+            state.apply(&StateChange { kind, key, value: Some(value.to_vec()) });
+        }
     }
     let mut queues = BTreeMap::new();
     for _ in 0..reader.u32()? {
@@ -147,7 +168,16 @@ fn decode_sections(reader: &mut Reader<'_>) -> Option<Snapshot> {
     for _ in 0..reader.u32()? {
         sealed.insert(reader.u64()?, reader.u64()? as i64);
     }
-    reader.is_empty().then_some(Snapshot { position, last_group, store_ms, catalog, state, queues, sealed })
+    reader.is_empty().then_some(Snapshot {
+        position,
+        last_group,
+        store_ms,
+        catalog,
+        state,
+        producers: known,
+        queues,
+        sealed,
+    })
 }
 
 /// What lies at the snapshot's path.
@@ -198,6 +228,7 @@ mod tests {
             store_ms: 0x5678,
             catalog,
             state,
+            producers: Vec::new(),
             queues: [(QueueKey { topic: TopicNumber(1), queue_id: 2 }, 4)].into(),
             sealed: [(0, 5)].into(),
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::bytes::{Reader, put_u16, put_u32};
+use crate::bytes::{Reader, put_u16, put_u32, put_u64};
+use crate::catalog::{QueueKey, TopicNumber};
 
 /// What a state entry is about. Numbers below 16 are the store's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +13,10 @@ pub struct StateKind(pub u8);
 impl StateKind {
     /// Topics: created, changed, deleted. Written by the store alone.
     pub const TOPIC: Self = Self(1);
+    /// Where queues begin whose oldest records were deleted on request. Written by the store alone.
+    pub const START: Self = Self(2);
+    /// What idempotent producers appended last; in snapshots alone, since the log's records tell it.
+    pub(crate) const PRODUCER: Self = Self(3);
     /// First kind that is free for `broker`.
     pub const FIRST_FREE: Self = Self(16);
 }
@@ -97,8 +102,30 @@ fn decode_entry(reader: &mut Reader<'_>) -> Option<(StateKind, u8, StateChange)>
 impl StateKind {
     /// Kinds from [`FIRST_FREE`](Self::FIRST_FREE) on are opaque and always kept.
     fn is_known(self) -> bool {
-        self == Self::TOPIC || self >= Self::FIRST_FREE
+        matches!(self, Self::TOPIC | Self::START) || self >= Self::FIRST_FREE
     }
+}
+
+/// The entry that moves a queue's start.
+pub(crate) fn start_change(queue: QueueKey, offset: u64) -> StateChange {
+    let (key, mut value) = (start_key(queue), Vec::with_capacity(8));
+    put_u64(&mut value, offset);
+    StateChange { kind: StateKind::START, key, value: Some(value) }
+}
+
+fn start_key(queue: QueueKey) -> Vec<u8> {
+    let mut key = Vec::with_capacity(8);
+    put_u32(&mut key, queue.topic.0);
+    put_u32(&mut key, queue.queue_id);
+    key
+}
+
+/// The queue and its start; `None` when the entry is malformed.
+pub(crate) fn decode_start(key: &[u8], value: &[u8]) -> Option<(QueueKey, u64)> {
+    let (mut key, mut value) = (Reader::new(key), Reader::new(value));
+    let queue = QueueKey { topic: TopicNumber(key.u32()?), queue_id: key.u32()? };
+    let offset = value.u64()?;
+    (key.is_empty() && value.is_empty()).then_some((queue, offset))
 }
 
 /// The sum of all changes: kinds that are opaque to the store. (Topics are the catalog's.)
@@ -124,6 +151,34 @@ impl StateMap {
             .take_while(|((k, _), _)| *k == kind)
             .map(|((_, key), value)| (key.to_vec(), value.to_vec()))
             .collect()
+    }
+
+    /// Where a queue was made to begin.
+    pub(crate) fn start_of(&self, queue: QueueKey) -> Option<u64> {
+        let value = self.entries.get(&(StateKind::START, Arc::from(start_key(queue))))?;
+        decode_start(&start_key(queue), value).map(|(_, offset)| offset)
+    }
+
+    /// Queues that were made to begin somewhere, with their starts.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = (QueueKey, u64)> {
+        self.entries
+            .range((StateKind::START, Arc::from(&[][..]))..)
+            .take_while(|((kind, _), _)| *kind == StateKind::START)
+            .filter_map(|((_, key), value)| decode_start(key, value))
+    }
+
+    /// Forgets what is kept of a deleted topic's queues.
+    pub(crate) fn forget_topic(&mut self, topic: TopicNumber) {
+        let prefix = topic.0.to_be_bytes();
+        let gone: Vec<EntryKey> = self
+            .entries
+            .range((StateKind::START, Arc::from(&prefix[..]))..)
+            .take_while(|((kind, key), _)| *kind == StateKind::START && key.starts_with(&prefix))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            self.entries.remove(&key);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (StateKind, &[u8], &[u8])> {
@@ -158,8 +213,8 @@ mod tests {
 
     #[test]
     fn unknown_kinds_refuse_unless_they_may_be_skipped() {
-        assert!(decode_body(b"\x01\x02\x00\x00\x01k\x00\x00\x00\x00").unwrap_err().contains("kind 2"));
-        assert_eq!(decode_body(b"\x01\x02\x02\x00\x01k\x00\x00\x00\x00").unwrap(), []);
+        assert!(decode_body(b"\x01\x0F\x00\x00\x01k\x00\x00\x00\x00").unwrap_err().contains("kind 15"));
+        assert_eq!(decode_body(b"\x01\x0F\x02\x00\x01k\x00\x00\x00\x00").unwrap(), []);
         assert!(decode_body(b"\x02").unwrap_err().contains("version 2"));
         assert!(decode_body(b"").is_err());
         let body = encode_body(&[change(16, "key", Some("value"))]);
@@ -178,5 +233,27 @@ mod tests {
         assert_eq!(map.of_kind(StateKind(16)), [(b"b".to_vec(), b"3".to_vec())]);
         assert_eq!(map.of_kind(StateKind(18)), []);
         assert_eq!(map.iter().len(), 2);
+    }
+
+    #[test]
+    fn a_start_has_the_documented_bytes_and_goes_with_its_topic() {
+        let queue = |topic, queue_id| QueueKey { topic: TopicNumber(topic), queue_id };
+        let body = encode_body(&[start_change(queue(3, 7), 41)]);
+        assert_eq!(
+            body,
+            b"\x01\x02\x00\x00\x08\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x29"
+        );
+        let mut map = StateMap::default();
+        map.apply(&change(16, "a", Some("1")));
+        for (topic, queue_id, offset) in [(2, 0, 1), (3, 0, 2), (3, 7, 41), (4, 0, 3)] {
+            map.apply(&start_change(queue(topic, queue_id), offset));
+        }
+        assert_eq!(map.start_of(queue(3, 7)), Some(41));
+        assert_eq!(map.start_of(queue(3, 8)), None);
+        map.forget_topic(TopicNumber(3));
+        assert_eq!(map.starts().collect::<Vec<_>>(), [(queue(2, 0), 1), (queue(4, 0), 3)]);
+        assert_eq!(map.iter().len(), 3);
+        assert_eq!(decode_start(&[0; 8], &[0; 7]), None);
+        assert_eq!(decode_start(&[0; 9], &[0; 8]), None);
     }
 }

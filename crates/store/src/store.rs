@@ -9,15 +9,17 @@ use bytes::Bytes;
 use crate::append::{AppendError, Appended, Group, GroupBuilder};
 use crate::appender::Appender;
 use crate::catalog::{LOST_TOPIC, QueueKey, STATE_TOPIC, TopicId, TopicInfo, TopicNumber, encode_topic};
+use crate::epoch::EpochEnd;
 use crate::health::lock;
 use crate::options::{FlushMode, StoreOptions};
+use crate::producers::ProducerInfo;
 use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Watermarks};
-use crate::read::{Boundary, QueueOffsets, Read, ReadRequest};
+use crate::read::{Boundary, Named, QueueOffsets, Read, ReadRequest};
 use crate::recovery;
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
 use crate::retention::PressureListener;
 use crate::shard::Shard;
-use crate::state::{StateChange, StateKind};
+use crate::state::{StateChange, StateKind, start_change};
 
 /// One shard's log. A clone is another handle to the same log.
 #[derive(Clone)]
@@ -86,7 +88,8 @@ impl Store {
     /// It is in memory then; [`write_turn`](Self::write_turn) must follow, once per reactor turn.
     ///
     /// # Errors
-    /// `NoTopic`, `Busy`, `DiskFull`, `Closed`; nothing was appended then.
+    /// `NoTopic`, `Busy`, `DiskFull`, `Closed`, `OutOfOrderSequence`, `StaleProducerEpoch`; nothing was appended then. That
+    /// the group was appended before is no error: see [`Appended::duplicate`].
     pub fn append(&self, group: Group) -> Result<Appended, AppendError> {
         self.shard.append(group)
     }
@@ -219,6 +222,25 @@ impl Store {
         self.change_topic(&mut appender, &name, None)
     }
 
+    /// Deletes the records of a queue below `offset`: readers, look-ups and names do not find them from the moment on
+    /// at which the promise comes due, and what only they needed is given up with its log files. An offset above the
+    /// visible end counts as that. A queue's start never goes back; one that lies there or behind already stays, and
+    /// nothing is appended. The promise gives the start, at `Flushed` in sync mode, else `Written`.
+    ///
+    /// # Errors
+    /// `NoTopic`, or why it could not be appended.
+    pub fn cut_queue(&self, queue: QueueKey, offset: u64) -> Result<Promise<u64>, StoreError> {
+        let mut appender = lock(&self.shard.appender);
+        self.shard.catalog().live(queue.topic).ok_or(StoreError::NoTopic)?;
+        let visible = self.shard.queues.offsets(queue).unwrap_or_default();
+        let known = visible.min.max(appender.state.start_of(queue).unwrap_or(0));
+        let offset = offset.min(visible.max);
+        if offset <= known {
+            return Ok(Promise { end: Position(appender.end()), level: self.ack_level(), value: known });
+        }
+        Ok(self.append_change(&mut appender, start_change(queue, offset))?.map(|()| offset))
+    }
+
     /// The topic of that name, if it exists now.
     pub fn topic(&self, name: &str) -> Option<TopicInfo> {
         self.shard.catalog().info(name)
@@ -250,6 +272,51 @@ impl Store {
         self.shard.visible_offsets(queue)
     }
 
+    /// The offset that a queue's next record gets: its end as appended, which readers may not see yet. 0 for an unknown
+    /// queue. Takes the append section's lock for a moment.
+    pub fn log_end(&self, queue: QueueKey) -> u64 {
+        lock(&self.shard.appender).next_offset(queue)
+    }
+
+    /// The log's epoch: raised at every start that follows no clean stop, when acknowledged and visible is not always
+    /// the same as durable. It never goes back.
+    pub fn epoch(&self) -> u32 {
+        self.shard.epochs.current()
+    }
+
+    /// The largest epoch up to `epoch`, and where it ends in a queue: the first offset of the next epoch, or
+    /// [`log_end`](Self::log_end). `None` for an epoch that has not begun, and for a topic that does not exist. Of an
+    /// epoch before those that the superblock remembers (256) the answer names it and the start of the oldest. May wait
+    /// for the disk.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn epoch_end(&self, queue: QueueKey, epoch: u32) -> Result<Option<(u32, u64)>, StoreError> {
+        if self.shard.catalog().live(queue.topic).is_none() {
+            return Ok(None);
+        }
+        let Some((epoch, end)) = self.shard.epochs.end_of(epoch) else { return Ok(None) };
+        let offset = match end {
+            EpochEnd::Open => self.log_end(queue),
+            EpochEnd::At(position) => self.shard.queues.first_at(queue, position)?.unwrap_or(0),
+        };
+        Ok(Some((epoch, offset)))
+    }
+
+    /// The idempotent producers that are known in a queue, by id, as appended so far.
+    pub fn producers_of(&self, queue: QueueKey) -> Vec<ProducerInfo> {
+        let mut all: Vec<ProducerInfo> = Vec::new();
+        loop {
+            // In pages, so that no append waits for all of them.
+            let after = all.last().map(|info| info.producer_id);
+            let page = lock(&self.shard.appender).producers.of_queue(queue, after);
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
+    }
+
     /// All queues of a topic that ever had a record, with their offsets.
     pub fn queues(&self, topic: TopicNumber) -> Vec<(QueueKey, QueueOffsets)> {
         let queues = self.shard.queues.queues(topic).into_iter().map(|queue_id| QueueKey { topic, queue_id });
@@ -272,13 +339,23 @@ impl Store {
         self.shard.store_time(queue, offset)
     }
 
-    /// The record whose name is this position, if the index maps its own (topic, queue, offset) back to it. May wait
-    /// for the disk.
+    /// What this position names: a record, or a message inside one. The index must map the record's own (topic, queue,
+    /// offset) back to it, so that bytes inside a body never pass for a record. What is deleted has no name. May wait for
+    /// the disk.
     ///
     /// # Errors
     /// `Io`.
-    pub fn record_named(&self, position: Position) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.shard.record_named(position.0)?.map(|(bytes, _)| bytes))
+    pub fn record_named(&self, position: Position) -> Result<Option<Named>, StoreError> {
+        match position.slot_and_index() {
+            None => {
+                let found = self.shard.record_named(position.0)?;
+                Ok(found.map(|found| Named { record: found.bytes, index: None }))
+            }
+            Some((slot, index)) => {
+                let record = self.shard.record_in_slot(slot, index)?;
+                Ok(record.map(|record| Named { record, index: Some(index) }))
+            }
+        }
     }
 
     /// Records of a topic that carry a key, newest first, stored in `[from_ms, to_ms]`. May wait for the disk.
@@ -329,6 +406,11 @@ impl Store {
         value: Option<Vec<u8>>,
     ) -> Result<Promise<()>, StoreError> {
         let change = StateChange { kind: StateKind::TOPIC, key: name.as_bytes().to_vec(), value };
+        self.append_change(appender, change)
+    }
+
+    /// Appends a change of the store's own state, under the append lock.
+    fn append_change(&self, appender: &mut Appender, change: StateChange) -> Result<Promise<()>, StoreError> {
         let mut builder = GroupBuilder::new();
         builder.any_state(&[change]);
         let group = self.shard.group(builder)?;

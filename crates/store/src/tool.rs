@@ -15,9 +15,12 @@ use crate::files::{self, Layout, PrepareError, sync_dir};
 use crate::index::{Entry, QueueIndex};
 use crate::keys::KeyIndex;
 use crate::options::StoreOptions;
+use crate::producers::Producers;
 use crate::progress::Position;
 use crate::read::QueueOffsets;
-use crate::recovery::{Attempt, cut, io_error, load_snapshot, open_files, refuse_superblock, take_lock};
+use crate::recovery::{
+    Attempt, cut, io_error, load_snapshot, open_files, refuse_superblock, settle_queues, take_lock,
+};
 use crate::replay::{Covered, Gaps, Replay, Watch};
 use crate::report::{Damage, OpenError, RecoveryReport, RecoveryRow};
 use crate::rescue;
@@ -161,7 +164,8 @@ impl Stopped {
         covered: Covered,
     ) -> Walk<'a> {
         let untouched = Covered { queues: u64::MAX, keys: u64::MAX, ..covered };
-        let mut replay = Replay::new(untouched, &options.derivers, queues, keys);
+        let producers = Producers::new(options.producers_max).with(&self.snapshot.producers);
+        let mut replay = Replay::new(untouched, &options.derivers, queues, keys, producers);
         replay.catalog = self.snapshot.catalog.clone();
         replay.state = self.snapshot.state.clone();
         replay.last_group = self.snapshot.last_group;
@@ -197,17 +201,12 @@ pub fn inspect(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Inspection
         log_end: u64::MAX,
     }
     .run(stopped.files.clone())?;
-    let offsets_of = |queue| outcome.queues.offsets(queue).unwrap_or_default();
+    settle_queues(&outcome.queues, &outcome.catalog, &outcome.state, &stopped.snapshot);
     let topics = outcome.catalog.infos().into_iter().map(|topic| {
         let ids = outcome.queues.queues(topic.number);
         let queues = ids.into_iter().map(|queue_id| {
             let queue = QueueKey { topic: topic.number, queue_id };
-            let mut offsets = offsets_of(queue);
-            let kept = stopped.snapshot.queues.get(&queue).copied().unwrap_or(0);
-            if kept > offsets.max {
-                offsets = QueueOffsets { min: offsets.min.max(kept), max: kept };
-            }
-            (queue_id, offsets)
+            (queue_id, outcome.queues.offsets(queue).unwrap_or_default())
         });
         (topic.clone(), queues.collect())
     });
@@ -381,12 +380,15 @@ pub fn repair(options: &StoreOptions, disk: Arc<dyn Disk>) -> Result<Repair, Ope
         let entry = known.entry(queue).or_insert(0);
         *entry = next.max(*entry);
     }
+    let mut producers = replay.producers;
+    producers.cut(end, |topic| replay.catalog.live(topic).is_some());
     let snapshot = Snapshot {
         position: end,
         last_group: replay.last_group.min(end),
         store_ms: replay.store_ms.max(stopped.snapshot.store_ms),
         catalog: replay.catalog,
         state: replay.state,
+        producers: producers.all(),
         queues: known,
         sealed: replay.sealed,
     };
@@ -531,6 +533,7 @@ impl Mender<'_> {
             kind: None,
             targets: &[],
             group_goes_on: false,
+            batch: None,
         };
         let mut bytes = Vec::new();
         let encoded = encode(&draft, &mut bytes).map_err(|error| OpenError::Format(error.to_string()))?;

@@ -132,10 +132,12 @@ fn look_at_all(origin: &Origin, store: &Store) {
     for record in origin.records.iter().step_by(7) {
         let position = braid_record::RecordView::parse(record).unwrap().position();
         if let Ok(Some(found)) = store.record_named(Position(position)) {
-            assert!(origin.records.contains(&found), "the record named {position} was never appended");
+            assert!(origin.records.contains(&found.record), "the record named {position} was never appended");
         }
     }
     let _ = store.record_named(Position(origin.end + 1));
+    let inside = Position(origin.end / 2);
+    let _ = store.record_named(Position::inside(inside, 3).expect("a small log"));
 }
 
 /// Changes one place of one file, or the files themselves.

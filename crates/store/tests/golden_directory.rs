@@ -24,7 +24,7 @@ const MESSAGES: u64 = 60;
 
 fn derive(record: &RecordView<'_>) -> Facts {
     let keys = record.property(property::KEYS).map(|key| vec![key.to_owned()]).unwrap_or_default();
-    Facts { index_word: record.body().len() as i64, keys, newest_time: None }
+    Facts { index_word: record.body().len() as i64, keys, ..Facts::default() }
 }
 
 fn open(dir: &Path, now_ms: i64) -> (Store, braid_store::RecoveryReport) {
@@ -49,6 +49,7 @@ fn draft<'a>(topic: &'a str, queue_id: u32, body: &'a [u8], properties: &'a [u8]
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 
@@ -156,7 +157,11 @@ fn check(store: &Store) {
             .map(|record| {
                 let view = RecordView::parse(record).unwrap();
                 let named = store.record_named(Position(view.position())).unwrap();
-                assert_eq!(named.as_ref(), Some(record), "a position names its record");
+                assert_eq!(
+                    named.map(|named| named.record).as_ref(),
+                    Some(record),
+                    "a position names its record"
+                );
                 String::from_utf8_lossy(view.body()).into_owned()
             })
             .collect()

@@ -39,6 +39,7 @@ fn nothing_acknowledged_is_lost_on_any_disk() {
     let missing = coverage.missing(rows.iter().map(String::as_str));
     assert_eq!(missing, Vec::<&str>::new(), "rows of the recovery table that were never taken");
     assert!(coverage.of("disk-full") > 0, "no seed filled its disk");
+    assert!(coverage.of("queue-cut") > 0, "no seed cut a queue");
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub const DELAY_TOPIC: &str = "LATER";
 pub const TEMPLATE: &str = "TEMPLATE";
 pub const HALF_TOPIC: &str = "HALF";
 
+/// A payload kind and its deriver.
+pub type KindDeriver = (Option<&'static str>, braid_store::Deriver);
+
 pub fn policy() -> Policy {
     Policy {
         retry_topic: |group| format!("RETRY-{group}"),
@@ -65,10 +68,17 @@ pub struct Rig {
     pub clock: SimClock,
     pub options: BrokerOptions,
     pub flush: FlushMode,
+    pub derivers: Vec<KindDeriver>,
     pub broker: Arc<Broker>,
 }
 
-fn open(disk: &SimDisk, clock: &SimClock, options: &BrokerOptions, flush: FlushMode) -> Arc<Broker> {
+fn open(
+    disk: &SimDisk,
+    clock: &SimClock,
+    options: &BrokerOptions,
+    flush: FlushMode,
+    derivers: &[KindDeriver],
+) -> Arc<Broker> {
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
     let tags: braid_store::Deriver = |record| Facts {
         index_word: record.property(property::TAGS).map_or(0, id::tags_code),
@@ -78,6 +88,7 @@ fn open(disk: &SimDisk, clock: &SimClock, options: &BrokerOptions, flush: FlushM
     store_options.flush = flush;
     store_options.unflushed_bytes_max = 16 << 20;
     store_options.derivers = vec![(None, tags)];
+    store_options.derivers.extend_from_slice(derivers);
     let (store, report) = Store::open(store_options, Arc::new(disk.process()), Arc::clone(&clock)).unwrap();
     assert!(report.damage.is_empty(), "{report:?}");
     Broker::open(store, clock, options.clone(), policy()).unwrap()
@@ -89,9 +100,18 @@ impl Rig {
     }
 
     pub fn with(seed: u64, options: BrokerOptions, flush: FlushMode) -> Self {
+        Self::with_all(seed, options, flush, Vec::new())
+    }
+
+    /// With derivers of kinds other than RocketMQ's.
+    pub fn with_derivers(derivers: Vec<KindDeriver>, flush: FlushMode) -> Self {
+        Self::with_all(1, BrokerOptions::default(), flush, derivers)
+    }
+
+    fn with_all(seed: u64, options: BrokerOptions, flush: FlushMode, derivers: Vec<KindDeriver>) -> Self {
         let (disk, clock) = (SimDisk::new(seed), SimClock::new(START_MS));
-        let broker = open(&disk, &clock, &options, flush);
-        let rig = Self { disk, clock, options, flush, broker };
+        let broker = open(&disk, &clock, &options, flush, &derivers);
+        let rig = Self { disk, clock, options, flush, derivers, broker };
         rig.settle();
         rig
     }
@@ -109,13 +129,13 @@ impl Rig {
     /// Ends the process, whatever it was at, and starts it again. Nothing that was written is lost.
     pub fn kill(&mut self) {
         self.disk.kill();
-        self.broker = open(&self.disk, &self.clock, &self.options, self.flush);
+        self.broker = open(&self.disk, &self.clock, &self.options, self.flush, &self.derivers);
     }
 
     /// Cuts the power, and starts again.
     pub fn crash(&mut self) {
         self.disk.crash();
-        self.broker = open(&self.disk, &self.clock, &self.options, self.flush);
+        self.broker = open(&self.disk, &self.clock, &self.options, self.flush, &self.derivers);
     }
 
     pub fn topic(&self, name: &str) -> Arc<Topic> {

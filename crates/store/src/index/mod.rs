@@ -42,7 +42,7 @@ use crate::catalog::{QueueKey, TopicNumber};
 use crate::read::QueueOffsets;
 use block::Body;
 use journal::Journal;
-use queue::{Extent, Queue};
+use queue::{Extent, FirstAt, Queue};
 
 pub(crate) use entry::Entry;
 
@@ -249,6 +249,15 @@ impl QueueIndex {
         }
     }
 
+    /// Raises a queue's first offset to `min`, or to its next offset if that is lower. What lies below stays in the
+    /// index, out of sight, until the log gives it up.
+    pub(crate) fn raise_min(&self, queue: QueueKey, min: u64) {
+        let mut shard = self.shard(queue);
+        if let Some(state) = shard.queues.get_mut(&queue) {
+            state.min = state.min.max(min.min(state.next));
+        }
+    }
+
     /// Up to `entries_max` entries from `offset` on; the one that covers `offset` comes first, even when it begins
     /// below. Empty below the queue's first offset, from its next offset on, and for unknown queues. Fewer than
     /// `entries_max` when the queue ends or, without `may_wait`, when the rest would have to wait for the device.
@@ -279,6 +288,36 @@ impl QueueIndex {
             at = extent.next_offset();
         }
         Ok(Some(found))
+    }
+
+    /// The first offset of a queue whose record lies at or above a position of the log; its next offset when none does.
+    /// `None` for an unknown queue. May wait for the disk.
+    ///
+    /// # Errors
+    /// The disk's; `InvalidData` when a block on disk is damaged.
+    pub(crate) fn first_at(&self, key: QueueKey, position: u64) -> io::Result<Option<u64>> {
+        let mut passed = 0;
+        loop {
+            let (extent, handle) = {
+                let shard = self.shard(key);
+                let Some(queue) = shard.queues.get(&key) else { return Ok(None) };
+                match queue.first_at(position, passed) {
+                    FirstAt::Offset(offset) => return Ok(Some(offset.max(queue.min))),
+                    FirstAt::In(extent) => (extent, self.journal.handle(extent.place().0)),
+                }
+            };
+            let block = self.journal.block(key, &extent, handle.as_deref(), true)?;
+            let Some(Body::Extent(_, packed)) = block.as_deref().and_then(block::parse_checked) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            let at = packed.index_at(position, extent.used());
+            if at < extent.used() {
+                let min = self.offsets(key).map_or(0, |offsets| offsets.min);
+                return Ok(Some(packed.get(at).first_offset.max(min)));
+            }
+            // Of a cut extent only a bound of its last position is known.
+            passed = extent.next_offset();
+        }
     }
 
     /// Takes entries from the tail and ends there, or gives the extent to read next. Moves `at` over what is gone.

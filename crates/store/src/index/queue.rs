@@ -22,6 +22,14 @@ pub(super) struct Extent {
     used: u16,
 }
 
+/// Where the first record at or above a position is.
+#[derive(Debug)]
+pub(super) enum FirstAt {
+    Offset(u64),
+    /// Somewhere in here, or right behind it.
+    In(Extent),
+}
+
 const WIDE_BIT: u16 = 1 << 15;
 
 impl Extent {
@@ -122,6 +130,20 @@ impl Queue {
     /// The extent that covers `offset`, or else the first one behind it.
     pub(super) fn extent_at(&self, offset: u64) -> Option<&Extent> {
         self.extents.get(self.extents.partition_point(|extent| extent.next_offset() <= offset))
+    }
+
+    /// The first offset whose record lies at or above a position, or the extent to look into. Extents that end at or
+    /// below offset `passed` are known to lie before it.
+    pub(super) fn first_at(&self, position: u64, passed: u64) -> FirstAt {
+        let in_tail = self.tail.index_at(position);
+        let is_before = |extent: &Extent| extent.last_position < position || extent.next_offset() <= passed;
+        let extent = self.extents.get(self.extents.partition_point(is_before));
+        match extent.filter(|_| in_tail == 0) {
+            Some(extent) if extent.first_position < position => FirstAt::In(*extent),
+            Some(extent) => FirstAt::Offset(extent.first_offset),
+            None if in_tail < self.tail.len() => FirstAt::Offset(self.tail.get(in_tail).first_offset),
+            None => FirstAt::Offset(self.next),
+        }
     }
 
     pub(super) fn push_extent(&mut self, extent: Extent) {

@@ -1,12 +1,16 @@
 //! The store as a whole, on a simulated disk whose faults the tests choose.
 
 mod closing;
+mod cutting;
 mod damaged;
+mod epochs;
 mod golden;
 mod housekeeping;
 mod limits;
 mod modes;
+mod names;
 mod opening;
+mod producing;
 mod repairing;
 
 use std::net::SocketAddr;
@@ -20,7 +24,7 @@ use bytes::Bytes;
 
 use crate::append::{AppendError, Appended, GroupBuilder, NewRecord};
 use crate::catalog::{QueueKey, TopicInfo};
-use crate::options::{Facts, StoreOptions};
+use crate::options::{Facts, ProducerFacts, StoreOptions};
 use crate::read::{Read, ReadRequest, ReadResult};
 use crate::report::{OpenError, RecoveryReport};
 use crate::store::Store;
@@ -62,6 +66,18 @@ fn derive(view: &RecordView<'_>) -> Facts {
         index_word: view.body().len() as i64,
         keys: view.property(property::KEYS).map(str::to_owned).into_iter().collect(),
         newest_time: None,
+        producer: view.property("P").map(numbers),
+    }
+}
+
+/// The numbers of a producer, as tests write them: `id epoch first last`.
+fn numbers(text: &str) -> ProducerFacts {
+    let parts: Vec<i64> = text.split(' ').map(|part| part.parse().unwrap()).collect();
+    ProducerFacts {
+        producer_id: parts[0],
+        epoch: parts[1] as i16,
+        first_sequence: parts[2] as i32,
+        last_sequence: parts[3] as i32,
     }
 }
 
@@ -82,6 +98,7 @@ fn draft<'a>(topic: &'a str, queue_id: u32, body: &'a [u8]) -> Draft<'a> {
         kind: None,
         targets: &[],
         group_goes_on: false,
+        batch: None,
     }
 }
 

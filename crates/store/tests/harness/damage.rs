@@ -157,12 +157,14 @@ fn repair_and_go_on(world: &mut World) {
     let mut next: Vec<(QueueKey, u64)> = Vec::new();
     for (queue, model) in &world.oracle.model.queues {
         let mut end = 0;
+        let begin = model.start(usize::MAX);
         for entry in &model.entries {
             let expected = world.oracle.record(entry);
-            if expected.position < start {
+            if expected.position < start || entry.first + u64::from(entry.count) <= begin {
                 continue;
             }
-            let found = read(&store, &ReadRequest { records_max: 1, ..request(*queue, entry.first) });
+            let at = entry.first.max(begin);
+            let found = read(&store, &ReadRequest { records_max: 1, ..request(*queue, at) });
             let found = found.ok().and_then(|result| result.records.first().cloned());
             if found.as_ref() == Some(&expected.bytes) {
                 end = entry.first + u64::from(entry.count);
@@ -230,12 +232,14 @@ fn judge(world: &mut World, store: &Store, report: &RecoveryReport) -> bool {
     let mut missing = 0;
     let start = store.log_range().0.0;
     for (queue, model) in &world.oracle.model.queues {
+        let begin = model.start(usize::MAX);
         for entry in &model.entries {
             let expected = world.oracle.record(entry);
-            if expected.position < start.max(world.oracle.start) {
+            let is_cut = entry.first + u64::from(entry.count) <= begin;
+            if expected.position < start.max(world.oracle.start) || is_cut {
                 continue;
             }
-            match read(store, &request(*queue, entry.first)) {
+            match read(store, &request(*queue, entry.first.max(begin))) {
                 Ok(result) if result.status == ReadStatus::Found => {
                     let later = model.entries.iter().map(|entry| &world.oracle.record(entry).bytes);
                     let found = &result.records[0];

@@ -77,6 +77,7 @@ impl Message {
             kind: self.spans().then_some(SPAN_KIND),
             targets: &[],
             group_goes_on: false,
+            batch: None,
         }
     }
 
@@ -134,6 +135,7 @@ pub fn derive(record: &RecordView<'_>) -> Facts {
         index_word: record.property(property::TAGS).map_or(0, tag_word),
         keys: record.property(property::KEYS).map(str::to_owned).into_iter().collect(),
         newest_time: None,
+        producer: None,
     }
 }
 

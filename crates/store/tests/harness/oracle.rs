@@ -31,10 +31,15 @@ pub struct Record {
 /// What one append changed.
 #[derive(Debug, Clone)]
 pub enum Change {
-    Group { records: Vec<Record>, state: Vec<StateChange> },
+    Group {
+        records: Vec<Record>,
+        state: Vec<StateChange>,
+    },
     Create(TopicInfo),
     Configure(TopicNumber, Vec<u8>),
     Delete(TopicNumber),
+    /// The queue begins at this offset.
+    Cut(QueueKey, u64),
 }
 
 /// One append.
@@ -59,6 +64,15 @@ pub struct Entry {
 pub struct Queue {
     pub next: u64,
     pub entries: Vec<Entry>,
+    /// Where the queue was cut: event and start.
+    pub cuts: Vec<(usize, u64)>,
+}
+
+impl Queue {
+    /// Where the queue was made to begin by the first `visible` events.
+    pub fn start(&self, visible: usize) -> u64 {
+        self.cuts.iter().rfind(|(event, _)| *event < visible).map_or(0, |(_, start)| *start)
+    }
 }
 
 /// What a prefix of the appends makes.
@@ -99,6 +113,11 @@ impl Model {
             Change::Configure(number, config) => {
                 self.topics.get_mut(number).expect("only topics that exist are configured").config =
                     config.clone();
+            }
+            Change::Cut(queue, start) => {
+                let model = self.queues.get_mut(queue).expect("only queues with records are cut");
+                assert!(model.start(usize::MAX) < *start && *start <= model.next, "{queue:?} cut at {start}");
+                model.cuts.push((number, *start));
             }
             Change::Delete(number) => {
                 self.topics.remove(number).expect("only topics that exist are deleted");
@@ -290,7 +309,12 @@ impl Oracle {
     pub fn entries(&self, store: &Store, queue: QueueKey) -> Vec<Entry> {
         let visible = self.visible(store);
         let Some(model) = self.model.queues.get(&queue) else { return Vec::new() };
-        let there = |entry: &&Entry| entry.event < visible && self.record(entry).position >= self.start;
+        let start = model.start(visible);
+        let there = |entry: &&Entry| {
+            entry.event < visible
+                && self.record(entry).position >= self.start
+                && entry.first + u64::from(entry.count) > start
+        };
         model.entries.iter().filter(there).copied().collect()
     }
 
@@ -299,7 +323,8 @@ impl Oracle {
         let visible = self.visible(store);
         let seen = self.model.queues.get(&queue)?.entries.iter().rfind(|entry| entry.event < visible)?;
         let next = seen.first + u64::from(seen.count);
-        let first = self.entries(store, queue).first().map_or(next, |entry| entry.first);
+        let start = self.model.queues[&queue].start(visible);
+        let first = self.entries(store, queue).first().map_or(next, |entry| entry.first.max(start));
         Some((first, next))
     }
 
@@ -369,7 +394,8 @@ impl Oracle {
             return self.check_queue(store, queue, rng);
         };
         let entry = entries[at];
-        let inside = entry.first + rng.below(u64::from(entry.count));
+        let (min, _) = self.offsets(store, queue).expect("a queue with entries has offsets");
+        let inside = (entry.first + rng.below(u64::from(entry.count))).max(min);
         let one = ReadRequest { records_max: 1, ..request(queue, inside) };
         let result = read(store, &one).unwrap_or_else(|e| panic!("{queue:?} at {inside}: {e}"));
         assert_eq!(result.records.len(), 1, "{queue:?} at {inside}: {:?}", result.status);
@@ -397,7 +423,8 @@ impl Oracle {
         let time = self.record(&entries[at]).time + rng.below(3) as i64 - 1;
         let (min, max) = self.offsets(store, queue).expect("a queue with entries has offsets");
 
-        let after = entries.iter().find(|entry| self.record(entry).time >= time).map_or(max, |e| e.first);
+        let after =
+            entries.iter().find(|entry| self.record(entry).time >= time).map_or(max, |e| e.first.max(min));
         let found = store.offset_at(queue, time, Boundary::FirstAtOrAfter);
         assert_eq!(found.expect("no read fails now"), after, "{queue:?}: first at or after {time}");
 
@@ -413,7 +440,7 @@ impl Oracle {
                 );
             }
         }
-        let stored = store.store_time(queue, entries[at].first).expect("no read fails now");
+        let stored = store.store_time(queue, entries[at].first.max(min)).expect("no read fails now");
         assert_eq!(stored, Some(self.record(&entries[at]).time), "{queue:?}: store time");
     }
 
@@ -424,6 +451,7 @@ impl Oracle {
             record.key.as_deref() == Some(key)
                 && record.targets[0].0.topic == topic
                 && record.position >= self.start
+                && self.is_left(record, visible)
         };
         let mut expected: Vec<&Record> =
             (0..visible).flat_map(|event| self.records_of(event)).filter(named).collect();
@@ -444,6 +472,27 @@ impl Oracle {
         assert_eq!(found, expected, "{topic:?}: key {key}");
     }
 
+    /// One message inside a record by its name, and one past the last.
+    fn check_inside(&self, store: &Store, record: &Record, rng: &mut Rng) {
+        let (queue, first, count) = record.targets[0];
+        let index = rng.below(u64::from(count) + 1) as u32;
+        let name = Position::inside(Position(record.position), index).expect("a small log");
+        let found = store.record_named(name).expect("no read fails now");
+        let start = self.model.queues.get(&queue).map_or(0, |model| model.start(self.visible(store)));
+        let is_there = self.model.topics.contains_key(&queue.topic)
+            && index < count
+            && first + u64::from(index) >= start;
+        let expected = is_there.then(|| (record.bytes.clone(), Some(index)));
+        assert_eq!(found.map(|named| (named.record, named.index)), expected, "{index} of {count}");
+    }
+
+    /// True when the record's own queue does not begin behind it.
+    fn is_left(&self, record: &Record, visible: usize) -> bool {
+        let (queue, first, count) = record.targets[0];
+        let start = self.model.queues.get(&queue).map_or(0, |model| model.start(visible));
+        first + u64::from(count) > start
+    }
+
     /// One record by its name, and some names that are none.
     pub fn check_name(&self, store: &Store, queue: QueueKey, rng: &mut Rng) {
         let entries = self.entries(store, queue);
@@ -451,11 +500,13 @@ impl Oracle {
         let record = self.record(&entries[at]);
         let own = record.targets[0].0;
         let found = store.record_named(Position(record.position)).expect("no read fails now");
-        if self.model.topics.contains_key(&own.topic) {
-            assert_eq!(found.as_ref(), Some(&record.bytes), "the record named {}", record.position);
+        if self.model.topics.contains_key(&own.topic) && self.is_left(record, self.visible(store)) {
+            let found = found.map(|named| (named.record, named.index));
+            assert_eq!(found, Some((record.bytes.clone(), None)), "the record named {}", record.position);
         } else {
-            assert_eq!(found, None, "a record of a deleted topic was named");
+            assert_eq!(found, None, "a record that was deleted was named");
         }
+        self.check_inside(store, record, rng);
         let inside = record.position + 1 + rng.below(record.bytes.len() as u64 - 1);
         assert_eq!(store.record_named(Position(inside)).expect("no read fails now"), None);
         let (_, end) = store.log_range();
@@ -497,5 +548,6 @@ pub fn brief(change: &Change) -> String {
         Change::Create(info) => format!("the creation of {info:?}"),
         Change::Configure(number, _) => format!("the configuration of {number:?}"),
         Change::Delete(number) => format!("the deletion of {number:?}"),
+        Change::Cut(queue, start) => format!("a cut of {queue:?} at {start}"),
     }
 }

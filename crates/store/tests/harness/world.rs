@@ -8,8 +8,8 @@ use braid_io::sim::{Coverage, FaultKind, Faults, SimClock, SimDisk};
 use braid_io::{Clock, Disk, Rng};
 use braid_store::{
     AppendError, DispatchListener, Dispatched, FlushMode, FlushOutcome, GroupBuilder, Health, Level,
-    OpenError, Position, Promise, QueueKey, RecoveryReport, StateChange, StateKind, Store, StoreError,
-    StoreOptions, Target, TopicInfo, WriteOutcome,
+    OpenError, Position, Promise, QueueKey, RecoveryReport, RecoveryRow, StateChange, StateKind, Store,
+    StoreError, StoreOptions, Target, TopicInfo, WriteOutcome,
 };
 
 use super::message::{Message, SPAN_KIND, derive};
@@ -91,6 +91,8 @@ pub struct World {
     pressed: bool,
     next_value: u64,
     names_used: u64,
+    /// The epoch of the last start that served.
+    epoch: u32,
     steps: VecDeque<String>,
 }
 
@@ -120,6 +122,7 @@ impl World {
             pressed: false,
             next_value: 0,
             names_used: 0,
+            epoch: 0,
             steps: VecDeque::new(),
         }
     }
@@ -229,6 +232,13 @@ impl World {
     fn recovered(&mut self, store: Store, report: &RecoveryReport, level: Level) {
         assert!(report.damage.is_empty(), "a crash was taken for damage: {report:?}");
         assert_eq!(store.health(), Health::Serving, "after a start: {report:?}");
+        let is_clean = report.rows == [RecoveryRow::Clean];
+        assert!(
+            store.epoch() > self.epoch || is_clean && store.epoch() == self.epoch,
+            "epoch {}",
+            self.epoch
+        );
+        self.epoch = store.epoch();
         self.oracle.recover(&store, level);
         let (_, end) = store.log_range();
         let marks = store.watermarks();
@@ -310,7 +320,8 @@ impl World {
             28..=33 => self.append_group(),
             34..=37 => self.append_span(),
             38..=41 => self.append_state(),
-            42..=55 => self.write_turn(),
+            42..=54 => self.write_turn(),
+            55 => self.cut_queue(),
             56..=66 => self.flush_turn(),
             67..=76 => self.look(),
             77..=79 => self.create_topic(),
@@ -562,6 +573,31 @@ impl World {
         }
     }
 
+    /// Cuts a queue somewhere, also where it is cut already and behind its end.
+    fn cut_queue(&mut self) {
+        let queues: Vec<QueueKey> = self.oracle.model.queues.keys().copied().collect();
+        let store = self.store();
+        let Some(queue) = (!queues.is_empty()).then(|| queues[self.rng.below(queues.len() as u64) as usize])
+        else {
+            return;
+        };
+        let (min, max) = self.oracle.offsets(&store, queue).unwrap_or_default();
+        let offset = (min + self.rng.below(max - min + 3)).saturating_sub(1);
+        let known = min.max(self.oracle.model.queues[&queue].start(usize::MAX));
+        let start = known.max(offset.min(max));
+        match store.cut_queue(queue, offset) {
+            Ok(promise) if start == known => {
+                let told = promise.map(|told| assert_eq!(told, known, "{queue:?} is not cut again"));
+                self.promises.push((told, store.watermarks().appended()));
+            }
+            Ok(promise) => {
+                self.coverage.count("queue-cut");
+                self.promised(promise.map(|told| assert_eq!(told, start)), |()| Change::Cut(queue, start));
+            }
+            Err(error) => self.refused(&error),
+        }
+    }
+
     fn configure_topic(&mut self) {
         let Some(topic) = self.oracle.model.topics.values().next().cloned() else { return };
         let config = format!("changed {}", self.rng.below(1_000)).into_bytes();
@@ -707,9 +743,9 @@ impl World {
     /// A device that cannot be read gives errors, and the next read is as good as ever.
     fn look_with_errors(&mut self, store: &Store, queue: QueueKey) {
         let entries = self.oracle.entries(store, queue);
-        let Some(entry) = entries.first() else { return };
+        let Some((entry, (min, _))) = entries.first().zip(self.oracle.offsets(store, queue)) else { return };
         self.disk.fail_next(FaultKind::ReadError, "commitlog");
-        match super::oracle::read(store, &super::oracle::request(queue, entry.first)) {
+        match super::oracle::read(store, &super::oracle::request(queue, min)) {
             Ok(result) => assert_eq!(result.records[0], self.oracle.record(entry).bytes),
             Err(StoreError::Io(_)) => {}
             Err(other) => panic!("an unreadable device gave: {other}"),

@@ -162,6 +162,10 @@ fn check_queue(index: &QueueIndex, queue: QueueKey, entries: &[Entry], next: u64
             Vec::new()
         };
         assert_eq!(index.lookup(queue, offset, max, true).unwrap().unwrap(), wanted, "{queue:?} at {offset}");
+        let position =
+            entries.get(max).map_or(next * 100, |entry| entry.position) + rng.below(3) - 1.min(max as u64);
+        let first = entries.iter().find(|entry| entry.position >= position).map_or(next, |e| e.first_offset);
+        assert_eq!(index.first_at(queue, position).unwrap(), Some(first), "{queue:?} from {position}");
     }
 }
 

@@ -5,50 +5,51 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
 
 /** The {@code braidmq} binary in a temporary directory. The first start takes free ports, a restart takes the same. */
-final class BraidBroker implements Broker {
+final class BraidProcess {
     private static final Duration START_LIMIT = Duration.ofSeconds(30);
 
     private final Path binary;
-    private final Settings settings;
+    private final List<String> settings;
     private final Path root = Files.createTempDirectory("braidmq-interop");
     private final Path log = root.resolve("broker.log");
+    /** Each listener's name and address; port 0 until it has been started. */
+    private final Map<String, String> listeners = new LinkedHashMap<>();
     private Process process;
-    private String nameServer = "127.0.0.1:0";
-    private String address = "127.0.0.1:0";
 
-    BraidBroker(Path binary, Settings settings) throws IOException {
+    /**
+     * Starts it and returns when it serves.
+     *
+     * @param listeners those that exist, without {@code listen.}
+     * @param settings what {@code --set} takes
+     */
+    BraidProcess(Path binary, List<String> listeners, List<String> settings) throws IOException {
         this.binary = binary;
         this.settings = settings;
+        listeners.forEach(listener -> this.listeners.put(listener, "127.0.0.1:0"));
         restart();
     }
 
-    @Override
-    public void restart() throws IOException {
+    void restart() throws IOException {
         Path ready = root.resolve("ready.json");
         Files.deleteIfExists(ready);
         process = Processes.start(command(ready), root, log);
-        String listeners = awaitReady(ready);
-        nameServer = listener(listeners, "nameserver");
-        address = listener(listeners, "rocketmq");
+        String addresses = awaitReady(ready);
+        for (var listener : listeners.entrySet()) {
+            listener.setValue(address(addresses, listener.getKey()));
+        }
     }
 
     private List<String> command(Path ready) {
         var command = new ArrayList<>(List.of(binary.toString(), "start",
             "--data", root.resolve("data").toString(), "--ready-file", ready.toString()));
-        for (String setting : List.of(
-            "listen.nameserver=" + nameServer,
-            "listen.rocketmq=" + address,
-            "listen.kafka=127.0.0.1:0",
-            "store.flush=" + settings.flush(),
-            "store.file_bytes=" + settings.fileBytes(),
-            "rocketmq.message_delay_level=" + settings.delayLevels())) {
-            command.add("--set");
-            command.add(setting);
-        }
+        listeners.forEach((listener, address) -> command.addAll(List.of("--set", "listen." + listener + "=" + address)));
+        settings.forEach(setting -> command.addAll(List.of("--set", setting)));
         return command;
     }
 
@@ -66,41 +67,24 @@ final class BraidBroker implements Broker {
         }
     }
 
-    private static String listener(String ready, String name) throws IOException {
-        var matcher = Pattern.compile("\"" + name + "\"\\s*:\\s*\"([^\"]+)\"").matcher(ready);
+    private static String address(String ready, String listener) throws IOException {
+        var matcher = Pattern.compile("\"" + listener + "\"\\s*:\\s*\"([^\"]+)\"").matcher(ready);
         if (!matcher.find()) {
-            throw new IOException("the ready file names no listener " + name + ": " + ready);
+            throw new IOException("the ready file names no listener " + listener + ": " + ready);
         }
         return matcher.group(1);
     }
 
-    @Override
-    public String nameServer() {
-        return nameServer;
+    /** host:port of a listener. */
+    String address(String listener) {
+        return listeners.get(listener);
     }
 
-    @Override
-    public String address() {
-        return address;
-    }
-
-    @Override
-    public boolean canBeKilled() {
-        return true;
-    }
-
-    @Override
-    public void kill() throws IOException {
+    void kill() throws IOException {
         Processes.kill(process);
     }
 
-    @Override
-    public Duration positionsDurableAfter() {
-        return Duration.ofMillis(1_200);
-    }
-
-    @Override
-    public void close() throws IOException {
+    void close() throws IOException {
         Processes.stop(process);
         Processes.deleteTree(root);
     }

@@ -1,0 +1,29 @@
+package braidmq.interop;
+
+/** A broker that someone else started. */
+record ForeignKafka(String bootstrap) implements KafkaBroker {
+    @Override
+    public boolean isApache() {
+        return false;
+    }
+
+    @Override
+    public boolean canBeKilled() {
+        return false;
+    }
+
+    @Override
+    public void kill() {
+        throw new UnsupportedOperationException("this broker belongs to someone else");
+    }
+
+    @Override
+    public void restart() {
+        throw new UnsupportedOperationException("this broker belongs to someone else");
+    }
+
+    @Override
+    public void close() {
+        // It goes on as it was found.
+    }
+}
