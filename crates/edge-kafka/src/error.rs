@@ -14,6 +14,8 @@ pub(crate) fn code(error: &Error) -> i16 {
         Error::NoRecord(_) => error_code::OFFSET_OUT_OF_RANGE,
         Error::Invalid(_) => error_code::INVALID_REQUEST,
         Error::IllegalMessage(_) => error_code::INVALID_RECORD,
+        Error::OutOfOrderSequence(_) => error_code::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        Error::StaleProducerEpoch(_) => error_code::INVALID_PRODUCER_EPOCH,
         Error::Limit { .. } => error_code::POLICY_VIOLATION,
         // Clients try again after each of these.
         Error::Busy(_) => error_code::REQUEST_TIMED_OUT,
@@ -35,6 +37,8 @@ mod tests {
             (Error::TopicExists("T".into()), 36),
             (Error::NotWritable("T".into()), 29),
             (Error::IllegalMessage("too long".into()), 87),
+            (Error::OutOfOrderSequence("gap".into()), 45),
+            (Error::StaleProducerEpoch("old".into()), 47),
             (Error::Busy("slow".into()), 7),
             (Error::DiskFull("full".into()), 56),
             (Error::Closed("broken".into()), 56),

@@ -10,7 +10,7 @@ final class BraidBroker implements Broker {
     private final BraidProcess process;
 
     BraidBroker(Path binary, Settings settings) throws IOException {
-        process = new BraidProcess(binary, List.of("nameserver", "rocketmq"), List.of(
+        process = new BraidProcess(binary, List.of("nameserver", "rocketmq", "kafka"), List.of(
             "store.flush=" + settings.flush(),
             "store.file_bytes=" + settings.fileBytes(),
             "rocketmq.message_delay_level=" + settings.delayLevels()));
