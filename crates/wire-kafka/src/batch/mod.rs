@@ -219,10 +219,19 @@ impl<'a> BatchView<'a> {
         }
     }
 
+    /// The record that begins at a byte of `payload`, as a walk found it; `None` when none begins there.
+    pub fn record_at<'p>(&self, payload: &'p [u8], at: usize) -> Option<Record<'p>> {
+        Records::new(payload.get(at..)?, 1, self.base_timestamp(), self.append_time()).next()?.ok()
+    }
+
     /// The records in `payload`, which is this batch's own [`payload`](Self::payload).
     pub fn records<'p>(&self, payload: &'p [u8]) -> Records<'p> {
-        let append_time = self.is_log_append_time().then(|| self.max_timestamp());
-        Records::new(payload, self.count(), self.base_timestamp(), append_time)
+        Records::new(payload, self.count(), self.base_timestamp(), self.append_time())
+    }
+
+    /// The time of all records, when the broker gave it.
+    fn append_time(&self) -> Option<i64> {
+        self.is_log_append_time().then(|| self.max_timestamp())
     }
 }
 

@@ -127,6 +127,11 @@ impl<'p> Records<'p> {
         self.count.map_or(0, |count| (count - self.index) as usize)
     }
 
+    /// Bytes of the payload from the next record on: where that begins is the payload's length less this.
+    pub fn rest_len(&self) -> usize {
+        self.rest.len()
+    }
+
     fn take(&mut self) -> Result<Option<Record<'p>>, RecordError> {
         let count = self.count.map_err(|count| RecordError::Count { count, bytes: self.rest.len() })?;
         if self.index == count {
