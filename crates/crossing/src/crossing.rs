@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use braid_record::{DecodeError, EncodeError, RecordView, TOPIC_BYTES_MAX};
+use braid_record::{DecodeError, EncodeError, RecordView, TOPIC_BYTES_MAX, target};
 use braid_wire_kafka::batch::{
     BatchHead, BatchView, BatchWriter, DECOMPRESSED_BYTES_MAX, PAYLOAD_KIND, Record, ShapeError,
 };
@@ -40,6 +40,14 @@ pub enum CrossError {
         /// What the batch says.
         batch: i64,
     },
+    /// A queue or an offset that no record of a log has.
+    #[error("queue {queue_id}, offset {offset} is out of range")]
+    Place {
+        /// The queue.
+        queue_id: u32,
+        /// The offset.
+        offset: u64,
+    },
     /// A message that fits into no record.
     #[error("the message fits into no record: {0}")]
     Encode(#[from] EncodeError),
@@ -56,6 +64,15 @@ pub fn is_rocketmq(record: &RecordView<'_>) -> bool {
 /// Whether a record holds a Kafka batch.
 pub fn is_kafka(record: &RecordView<'_>) -> bool {
     record.kind() == Some(PAYLOAD_KIND.as_bytes())
+}
+
+/// That the record's queue and offset, and the offsets behind it, are such as the log gives.
+fn check_place(record: &RecordView<'_>) -> Result<(), CrossError> {
+    let (queue_id, offset) = (record.queue_id(), record.queue_offset());
+    if queue_id > target::QUEUE_ID_MAX || offset > target::OFFSET_MAX {
+        return Err(CrossError::Place { queue_id, offset });
+    }
+    Ok(())
 }
 
 /// See the module. One for all edges of a process; all threads share it.
@@ -145,6 +162,7 @@ impl Crossing {
                 String::from_utf8_lossy(first.kind().unwrap_or_default()).into_owned(),
             ));
         }
+        check_place(&first)?;
         let remembered = self.packs.find(first.position()).filter(|packed| {
             packed.packing == *packing
                 && packed.first_offset == first.queue_offset()
@@ -238,6 +256,7 @@ impl Crossing {
                 String::from_utf8_lossy(view.kind().unwrap_or_default()).into_owned(),
             ));
         }
+        check_place(&view)?;
         let batch = BatchView::parse(view.body())?;
         let count = view.targets()?.first().map_or(1, |own| own.count);
         let offsets = i64::from(batch.last_offset_delta()) + 1;
@@ -403,7 +422,7 @@ impl Batch {
         let Plan::Readable { plain, starts } = &*self.plan else { return None };
         let batch = self.batch();
         let payload = plain.as_deref().unwrap_or(batch.stored_payload());
-        batch.record_at(payload, starts[index as usize] as usize)
+        batch.record_at(payload, *starts.get(index as usize)? as usize)
     }
 
     fn whole(&self) -> Message<'_> {
