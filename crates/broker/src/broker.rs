@@ -10,14 +10,15 @@ use braid_store::{
     TopicNumber,
 };
 
-use crate::codec::{CURSOR, DELAY_PROGRESS, GROUP, PRODUCER_IDS};
+use crate::classic::ClassicGroups;
+use crate::codec::{CLASSIC_GROUP, CURSOR, DELAY_PROGRESS, GROUP, PRODUCER_IDS};
 use crate::cursor::Cursors;
 use crate::delay::DelayQueues;
 use crate::error::Error;
 use crate::group::Groups;
 use crate::idempotence::ProducerIds;
 use crate::lock::QueueLocks;
-use crate::member::Members;
+use crate::member::{Members, Moment};
 use crate::options::BrokerOptions;
 use crate::policy::Policy;
 use crate::statistics::{SAMPLE_MS, Statistics};
@@ -48,6 +49,7 @@ pub struct Broker {
     pub(crate) groups: Groups,
     pub(crate) members: Members,
     pub(crate) cursors: Cursors,
+    pub(crate) classic: ClassicGroups,
     pub(crate) locks: QueueLocks,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) delay: DelayQueues,
@@ -79,6 +81,11 @@ pub struct Turn {
     pub next_in_ms: u64,
 }
 
+/// An answer that waits until `level` is proved for what lies before `end`.
+pub(crate) fn promise_up_to<T>(end: Position, level: Level, value: T) -> Promise<T> {
+    Appended { end, records: Vec::new(), duplicate: false }.promise(level, value)
+}
+
 impl Broker {
     /// Opens the broker on a store: loads topics, groups, cursors and the progress of delayed messages, sets back
     /// cursors that lie above their queue's next offset (and logs them), makes the topics and groups that the policy
@@ -103,6 +110,8 @@ impl Broker {
             exists.then(|| store.offsets(queue).map_or(0, |offsets| offsets.max))
         };
         let (cursors, corrections) = Cursors::load(store.state(CURSOR), next_offset)?;
+        let now = Moment { monotonic_ms: clock.monotonic_ms(), wall_ms: now_ms };
+        let classic = ClassicGroups::load(store.state(CLASSIC_GROUP), &options.classic, now)?;
         let delay_topic = store.topic(&policy.delay_topic).map(|topic| topic.number);
         let delay = DelayQueues::load(store.state(DELAY_PROGRESS), delay_topic)?;
         let producer_ids = ProducerIds::load(store.state(PRODUCER_IDS))?;
@@ -120,6 +129,7 @@ impl Broker {
             groups,
             members: Members::default(),
             cursors,
+            classic,
             locks: QueueLocks::default(),
             waiters,
             delay,
@@ -192,7 +202,9 @@ impl Broker {
             }
         };
         let deadline_in_ms = self.expire_waiters().map(|next_ms| next_ms.saturating_sub(now_ms));
-        let next_in_ms = [delivery_in_ms, deadline_in_ms].into_iter().flatten().fold(house_in_ms, u64::min);
+        let groups_in_ms = self.expire_groups().map(|next_ms| next_ms.saturating_sub(now_ms));
+        let next_in_ms =
+            [delivery_in_ms, deadline_in_ms, groups_in_ms].into_iter().flatten().fold(house_in_ms, u64::min);
         self.news.planned(now_ms.saturating_add(next_in_ms));
         Turn { appended: self.store.watermarks().appended() != before, next_in_ms }
     }
@@ -200,6 +212,11 @@ impl Broker {
     /// Waits until a turn is wanted earlier than the last one said, or until `ms` have passed.
     pub fn wait_for_news(&self, ms: u64) {
         self.news.wait(ms);
+    }
+
+    /// A turn is wanted at this monotonic time.
+    pub(crate) fn wanted_at(&self, ms: u64) {
+        self.news.wanted_at(ms);
     }
 
     /// Ends a wait for news.
@@ -220,8 +237,12 @@ impl Broker {
 
     /// An answer for which nothing had to be appended, but which is no truer than what is appended by now.
     pub fn promise_of_all_appended<T>(&self, value: T) -> Promise<T> {
-        let end = self.store.watermarks().appended();
-        Appended { end, records: Vec::new(), duplicate: false }.promise(self.level(), value)
+        self.promise_up_to(self.store.watermarks().appended(), value)
+    }
+
+    /// An answer that is no truer than what is appended up to a position.
+    pub(crate) fn promise_up_to<T>(&self, end: Position, value: T) -> Promise<T> {
+        promise_up_to(end, self.level(), value)
     }
 
     /// Does what is due by now; gives the milliseconds until the next work.

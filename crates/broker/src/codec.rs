@@ -14,6 +14,9 @@ pub(crate) const DELAY_PROGRESS: StateKind = StateKind(StateKind::FIRST_FREE.0 +
 /// How many producer ids are reserved.
 pub(crate) const PRODUCER_IDS: StateKind = StateKind(StateKind::FIRST_FREE.0 + 4);
 
+/// Classic groups: their generation and members.
+pub(crate) const CLASSIC_GROUP: StateKind = StateKind(StateKind::FIRST_FREE.0 + 3);
+
 /// Most bytes of a state key, as the store allows.
 pub(crate) const KEY_BYTES_MAX: usize = 512;
 
@@ -53,6 +56,12 @@ impl Writer {
     pub(crate) fn text(self, text: &str) -> Self {
         assert!(text.len() <= usize::from(u16::MAX), "texts are bounded where they come in");
         self.u16(text.len() as u16).raw(text.as_bytes())
+    }
+
+    /// A length of four bytes and the bytes.
+    pub(crate) fn blob(self, bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).expect("blobs are bounded where they come in");
+        self.u32(len).raw(bytes)
     }
 
     /// A count of two bytes, then name and value of each.
@@ -114,6 +123,14 @@ impl<'a> Reader<'a> {
             self.rest.split_at_checked(len).ok_or(format!("a text of {len} bytes is cut short"))?;
         self.rest = rest;
         String::from_utf8(head.to_vec()).map_err(|_| "a text is not UTF-8".to_owned())
+    }
+
+    pub(crate) fn blob(&mut self) -> Result<&'a [u8], String> {
+        let len = self.u32()? as usize;
+        let (head, rest) =
+            self.rest.split_at_checked(len).ok_or(format!("a value of {len} bytes is cut short"))?;
+        self.rest = rest;
+        Ok(head)
     }
 
     pub(crate) fn map(&mut self) -> Result<BTreeMap<String, String>, String> {

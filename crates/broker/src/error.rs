@@ -2,6 +2,8 @@
 
 use braid_store::{AppendError, StoreError};
 
+use crate::classic::GroupError;
+
 /// A refusal, by cause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -70,6 +72,9 @@ pub enum Error {
         /// Why it cannot be read.
         reason: String,
     },
+    /// A classic group refuses.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Reading the log failed, or a record is damaged.
     #[error(transparent)]
     Storage(StoreError),

@@ -1,5 +1,5 @@
-//! The meaning of the broker, without any protocol's words and without sockets: topics, groups, members, cursors,
-//! queue locks, parked readers, delay levels, retry and dead letters, idempotent producers.
+//! The meaning of the broker, without any protocol's words and without sockets: topics, groups, members, classic
+//! groups, cursors, queue locks, parked readers, delay levels, retry and dead letters, idempotent producers.
 //!
 //! ```text
 //!  edge ── send ──────────► Broker ── Group ──► Store ── dispatch ──► Waiters ── wake ──► edge
@@ -16,6 +16,7 @@
 //! Deliberately absent: sockets, tokio, request codes, and threads other than the one of [`driver`].
 
 mod broker;
+mod classic;
 mod codec;
 mod cursor;
 mod delay;
@@ -35,6 +36,10 @@ mod topic;
 mod waiter;
 
 pub use broker::{Broker, Turn};
+pub use classic::{
+    Answer, ClassicOptions, GroupError, GroupState, JoinAnswer, JoinRefusal, JoinRequest, Joined,
+    JoinedMember, LeaveResult, Leaving, ParkedCall, ReadSubscriptions, SyncAnswer, SyncRequest, Synced,
+};
 pub use cursor::QueueCursor;
 pub use delay::{DelayTable, LEVELS_MAX};
 pub use error::Error;

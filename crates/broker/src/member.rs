@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 
 use crate::broker::Broker;
+use crate::classic::GroupError;
 use crate::error::Error;
 use crate::options::BrokerOptions;
 use crate::sync::{read, write};
@@ -211,10 +212,10 @@ struct Alive {
 }
 
 /// Both clocks at one moment.
-#[derive(Clone, Copy)]
-struct Moment {
-    monotonic_ms: u64,
-    wall_ms: i64,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) monotonic_ms: u64,
+    pub(crate) wall_ms: i64,
 }
 
 /// Notes that `client` is alive in `members`: true when it is new or comes on another connection.
@@ -440,7 +441,8 @@ impl Broker {
     /// change, the new one included, before this returns.
     ///
     /// # Errors
-    /// `Limit` when there are too many members or subscriptions. The group need not be configured.
+    /// `Limit` when there are too many members or subscriptions; `Group(OtherMembers)` when it wants to share the queues
+    /// of a classic group that has members. The group need not be configured.
     pub fn register_consumer(
         &self,
         registration: ConsumerRegistration,
@@ -448,8 +450,13 @@ impl Broker {
     ) -> Result<ConsumerChange, Error> {
         let now = self.moment();
         let group = registration.group.clone();
+        let gate = self.classic.gate(&group);
+        if registration.delivery == Delivery::Clustering && self.is_classic_group_live(&group) {
+            return Err(Error::Group(GroupError::OtherMembers));
+        }
         let change =
             write(&self.members.state).register_consumer(registration, client, now, &self.options)?;
+        drop(gate);
         if change.members || change.subscriptions {
             self.tell_members(&group);
         }
@@ -575,7 +582,7 @@ impl Broker {
         channels.iter().for_each(|channel| channel.notify(&notice));
     }
 
-    fn moment(&self) -> Moment {
+    pub(crate) fn moment(&self) -> Moment {
         Moment { monotonic_ms: self.clock.monotonic_ms(), wall_ms: self.clock.wall_ms() }
     }
 }

@@ -1,5 +1,6 @@
 //! Bounds and times, each with its default.
 
+use crate::classic::ClassicOptions;
 use crate::delay::DelayTable;
 
 /// What the broker is told when it is opened.
@@ -31,6 +32,8 @@ pub struct BrokerOptions {
     pub members_per_group_max: usize,
     /// Most subscriptions of one group. Default 1,000.
     pub subscriptions_per_group_max: usize,
+    /// Classic groups.
+    pub classic: ClassicOptions,
     /// Most queues of one topic. Default 65,536; a target slot holds no more than 262,143.
     pub queues_per_topic_max: u32,
 }
@@ -51,6 +54,7 @@ impl Default for BrokerOptions {
             groups_max: 100_000,
             members_per_group_max: 10_000,
             subscriptions_per_group_max: 1_000,
+            classic: ClassicOptions::default(),
             queues_per_topic_max: 65_536,
         }
     }

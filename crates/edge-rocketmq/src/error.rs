@@ -28,6 +28,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::Busy(_) => response::SYSTEM_BUSY,
         Error::DiskFull(_) => response::SERVICE_NOT_AVAILABLE,
         Error::Closed(_) => response::SERVICE_NOT_AVAILABLE,
+        Error::Group(_) => response::NO_PERMISSION,
         Error::State { .. } => response::SYSTEM_ERROR,
         Error::Storage(_) => response::SYSTEM_ERROR,
     }
