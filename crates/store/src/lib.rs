@@ -60,7 +60,7 @@ pub use options::{
 };
 pub use producers::ProducerInfo;
 pub use progress::{DispatchListener, Dispatched, Level, Position, Progress, Promise, Watermarks};
-pub use read::{Boundary, ColdRead, Named, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+pub use read::{Boundary, ColdRead, Named, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus, Timed};
 pub use report::{Damage, Health, OpenError, RecoveryReport, RecoveryRow, StoreError};
 pub use retention::{CutQueue, PressureListener};
 pub use state::{STATE_KEY_BYTES_MAX, StateChange, StateKind};

@@ -16,7 +16,9 @@ use crate::files::LogFile;
 use crate::index::Entry;
 use crate::keys::key_hash;
 use crate::progress::SLOT_BYTES;
-use crate::read::{Boundary, ColdRead, Limits, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus};
+use crate::read::{
+    Boundary, ColdRead, Limits, QueueOffsets, Read, ReadRequest, ReadResult, ReadStatus, Timed,
+};
 use crate::report::StoreError;
 use crate::shard::Shard;
 
@@ -376,6 +378,62 @@ impl Shard {
             }
             Boundary::LastAtOrBefore => last_behind.map_or(min, |offset: u64| offset.max(min)),
         })
+    }
+
+    /// The first record in offset order whose newest time is `time` or later.
+    pub(crate) fn first_newer(&self, queue: QueueKey, time: i64) -> Result<Option<Timed>, StoreError> {
+        let Some(QueueOffsets { max, .. }) = self.visible_offsets(queue) else { return Ok(None) };
+        let timed = self.queues.first_timed(queue, time)?;
+        let mut found = timed;
+        if self.queues.may_have_untimed(queue) {
+            // Store times never go back along a queue.
+            let from = self.offset_at(queue, time, Boundary::FirstAtOrAfter)?;
+            let untimed = if from < max { self.queues.first_untimed(queue, from)? } else { None };
+            found = [timed, untimed].into_iter().flatten().min_by_key(|entry| entry.first_offset);
+        }
+        self.timed(queue, found)
+    }
+
+    /// The record with the newest time, the first of those that share it.
+    pub(crate) fn newest(&self, queue: QueueKey) -> Result<Option<Timed>, StoreError> {
+        if self.visible_offsets(queue).is_none() {
+            return Ok(None);
+        }
+        let timed = self.timed(queue, self.queues.newest_timed(queue)?)?;
+        let last = self.timed(queue, self.queues.last_untimed(queue)?)?;
+        let newest = [&timed, &last].into_iter().flatten().map(|found| found.newest_ms).max();
+        // Others may have the same store time as the last one.
+        match newest {
+            Some(newest) => self.first_newer(queue, newest),
+            None => Ok(None),
+        }
+    }
+
+    /// An entry's record with its newest time; `None` when retention was faster.
+    fn timed(&self, queue: QueueKey, entry: Option<Entry>) -> Result<Option<Timed>, StoreError> {
+        let Some(entry) = entry else { return Ok(None) };
+        let Fetched::Records(mut records, _) = self.fetch(queue, &[entry], true)? else {
+            unreachable!("a read that may wait does")
+        };
+        Ok(records.pop().and_then(|record| {
+            let newest_ms = entry.newest_time.or_else(|| time_of(&record))?;
+            Some(Timed { first_offset: entry.first_offset, count: entry.count, newest_ms, record })
+        }))
+    }
+
+    /// Bytes of the records that a queue has.
+    pub(crate) fn queue_bytes(&self, queue: QueueKey) -> Result<u64, StoreError> {
+        if self.visible_offsets(queue).is_none() {
+            return Ok(0);
+        }
+        Ok(self.queues.bytes(queue)?)
+    }
+
+    pub(crate) fn offset_of_size(&self, queue: QueueKey, bytes_max: u64) -> Result<u64, StoreError> {
+        if self.visible_offsets(queue).is_none() {
+            return Ok(0);
+        }
+        Ok(self.queues.offset_of_size(queue, bytes_max)?)
     }
 
     pub(crate) fn query_key(

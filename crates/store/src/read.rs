@@ -94,6 +94,19 @@ pub struct Named {
     pub index: Option<u32>,
 }
 
+/// A record that was looked up by time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed {
+    /// Its first offset in the queue; below the queue's first offset when the queue begins inside the record.
+    pub first_offset: u64,
+    /// Offsets that it takes there.
+    pub count: u32,
+    /// The newest time inside it, in milliseconds: what its kind's deriver says, or its store time.
+    pub newest_ms: i64,
+    /// The record, whole.
+    pub record: Bytes,
+}
+
 /// First and next offset of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueOffsets {

@@ -14,7 +14,7 @@ use crate::health::lock;
 use crate::options::{FlushMode, StoreOptions};
 use crate::producers::ProducerInfo;
 use crate::progress::{DispatchListener, Level, Position, Progress, Promise, Watermarks};
-use crate::read::{Boundary, Named, QueueOffsets, Read, ReadRequest};
+use crate::read::{Boundary, Named, QueueOffsets, Read, ReadRequest, Timed};
 use crate::recovery;
 use crate::report::{Health, OpenError, RecoveryReport, StoreError};
 use crate::retention::PressureListener;
@@ -329,6 +329,42 @@ impl Store {
     /// `Io`, `Damaged`.
     pub fn offset_at(&self, queue: QueueKey, time_ms: i64, boundary: Boundary) -> Result<u64, StoreError> {
         self.shard.offset_at(queue, time_ms, boundary)
+    }
+
+    /// The first record of a queue, in offset order, whose newest time is `time_ms` or later: the time that its kind's
+    /// deriver found in it, or its store time. Whole blocks of the index are passed over, so it costs a few reads however
+    /// long the queue is. May wait for the disk.
+    ///
+    /// # Errors
+    /// `Io`, `Damaged`.
+    pub fn first_newer(&self, queue: QueueKey, time_ms: i64) -> Result<Option<Timed>, StoreError> {
+        self.shard.first_newer(queue, time_ms)
+    }
+
+    /// The record of a queue with the newest time, the first of those that share it; `None` for a queue without records.
+    /// May wait for the disk.
+    ///
+    /// # Errors
+    /// `Io`, `Damaged`.
+    pub fn newest(&self, queue: QueueKey) -> Result<Option<Timed>, StoreError> {
+        self.shard.newest(queue)
+    }
+
+    /// Bytes of the records that a queue has, each whole. May wait for the disk, for one block of the index at most.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn queue_bytes(&self, queue: QueueKey) -> Result<u64, StoreError> {
+        self.shard.queue_bytes(queue)
+    }
+
+    /// The lowest offset from which on a queue's records have at most `bytes_max` bytes: where the queue must begin to be
+    /// no larger. May wait for the disk, for two blocks of the index at most.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn offset_of_size(&self, queue: QueueKey, bytes_max: u64) -> Result<u64, StoreError> {
+        self.shard.offset_of_size(queue, bytes_max)
     }
 
     /// The store time of the record at an offset; `None` when there is none. May wait for the disk.

@@ -154,6 +154,7 @@ impl Bench {
         for queue in queues {
             self.oracle.check_read(&self.store, queue, &mut self.rng);
             self.oracle.check_time(&self.store, queue, &mut self.rng);
+            self.oracle.check_newest(&self.store, queue, &mut self.rng);
             self.oracle.check_name(&self.store, queue, &mut self.rng);
             for key in 0..4 {
                 self.oracle.check_key(&self.store, queue.topic, &format!("key-{key}"), &mut self.rng);

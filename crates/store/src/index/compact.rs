@@ -10,7 +10,7 @@ use std::io;
 use super::QueueIndex;
 use super::block::{self, BLOCK_BYTES_MAX, Body, ExtentHead};
 use super::cache::Place;
-use super::entry::{Packed, Shape};
+use super::entry::{Packed, Shape, Sum};
 use super::journal::Writer;
 use super::queue::Extent;
 use crate::catalog::QueueKey;
@@ -158,7 +158,8 @@ impl QueueIndex {
         }
         old.iter().for_each(|extent| writer.dead(extent.place().0, extent.block_bytes()));
         let place = self.journal.append_packed(&mut writer, head, &packed);
-        let extent = Extent::new(place, &head, packed.shape, packed.len());
+        let sum = Sum::of(packed.entries(packed.len()));
+        let extent = Extent::new(place, &head, packed.shape, packed.len(), sum);
         queue.extents.splice(from..from + old.len(), [extent]);
         Ok(())
     }

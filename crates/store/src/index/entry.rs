@@ -36,7 +36,7 @@ pub(super) const DENSE_BYTES: usize = 20;
 /// Bytes of a wide entry: first offset 8, count 4, position 8, size 4, word 8, newest time 8.
 pub(super) const WIDE_BYTES: usize = 40;
 /// The newest time of a wide entry that has none.
-const NO_TIME: i64 = i64::MIN;
+pub(super) const NO_TIME: i64 = i64::MIN;
 
 /// How the entries of a run or an extent are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,30 @@ impl Shape {
             Shape::Dense => DENSE_BYTES,
             Shape::Wide => WIDE_BYTES,
         }
+    }
+}
+
+/// What is known of a run's entries without looking at them; kept in memory for each extent, and computed when it is
+/// read or written, so the disk need not know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// The newest of the times that entries have of their own; [`NO_TIME`] when none has one.
+    pub(super) newest_time: i64,
+    /// Some entry has no time of its own.
+    pub(super) has_untimed: bool,
+    /// Bytes of all records.
+    pub(super) bytes: u64,
+}
+
+impl Sum {
+    pub(super) fn of(entries: impl Iterator<Item = Entry>) -> Self {
+        let mut sum = Self { newest_time: NO_TIME, has_untimed: false, bytes: 0 };
+        for entry in entries {
+            sum.newest_time = sum.newest_time.max(entry.newest_time.unwrap_or(NO_TIME));
+            sum.has_untimed |= entry.newest_time.is_none();
+            sum.bytes += u64::from(entry.size);
+        }
+        sum
     }
 }
 
@@ -159,6 +183,15 @@ impl Run {
             Run::Dense { first_offset, entries } => entries[at].at(first_offset + at as u64),
             Run::Wide(entries) => entries[at].entry(),
         }
+    }
+
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> {
+        (0..self.len()).map(|at| self.get(at))
+    }
+
+    /// Of the entries in a range.
+    pub(super) fn sum(&self, range: std::ops::Range<usize>) -> Sum {
+        Sum::of(range.map(|at| self.get(at)))
     }
 
     pub(super) fn position(&self, at: usize) -> u64 {
@@ -323,6 +356,11 @@ impl Packed<'_> {
                 }
             }
         }
+    }
+
+    /// The first `used` entries, for a run that is not cut all.
+    pub(super) fn entries(&self, used: usize) -> impl DoubleEndedIterator<Item = Entry> {
+        (0..used).map(|at| self.get(at))
     }
 
     /// Index of the first of the first `used` entries that ends behind `offset`; `used` when there is none.

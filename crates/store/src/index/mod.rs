@@ -10,7 +10,7 @@
 //! * [`queue`]: a queue's directory of extents and its tail. [`block`]: the bytes of an extent and of the marks.
 //! * [`journal`]: shared append-only files, never one per queue. [`replay`]: reading them at opening.
 //! * [`upkeep`]: what moves entries from memory to disk: sealing, eviction, checkpoint; and trimming.
-//! * [`compact`]: what keeps the journal short.
+//! * [`compact`]: what keeps the journal short. [`sums`]: look-ups by time and by size, which skip whole extents.
 //!
 //! Locks are taken in this order: upkeep, writer of the journal, shard, and then one of the leaves (ring,
 //! file handles, cache). No lock of a shard is held while the disk works, so a reader waits for nobody's I/O.
@@ -25,6 +25,7 @@ mod entry;
 mod journal;
 mod queue;
 mod replay;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -41,6 +42,7 @@ use braid_io::{Disk, File};
 use crate::catalog::{QueueKey, TopicNumber};
 use crate::read::QueueOffsets;
 use block::Body;
+use entry::Packed;
 use journal::Journal;
 use queue::{Extent, FirstAt, Queue};
 
@@ -307,9 +309,7 @@ impl QueueIndex {
                 }
             };
             let block = self.journal.block(key, &extent, handle.as_deref(), true)?;
-            let Some(Body::Extent(_, packed)) = block.as_deref().and_then(block::parse_checked) else {
-                return Err(io::ErrorKind::InvalidData.into());
-            };
+            let packed = entries_of(block.as_deref())?;
             let at = packed.index_at(position, extent.used());
             if at < extent.used() {
                 let min = self.offsets(key).map_or(0, |offsets| offsets.min);
@@ -396,6 +396,14 @@ impl QueueIndex {
         let queue = Box::new(Queue::starting_at(first_offset));
         self.queue_bytes.fetch_add(queue.heap_bytes(), Ordering::Relaxed);
         queues.entry(key).or_insert(queue)
+    }
+}
+
+/// The entries of a block that was read with leave to wait.
+fn entries_of(block: Option<&[u8]>) -> io::Result<Packed<'_>> {
+    match block.and_then(block::parse_checked) {
+        Some(Body::Extent(_, packed)) => Ok(packed),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::block::{self, ExtentHead};
 use super::cache::Place;
-use super::entry::{Run, Shape};
+use super::entry::{Run, Shape, Sum};
 
 /// A run of one queue's entries in the journal: what the directory keeps of its block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +12,15 @@ pub(super) struct Extent {
     pub(super) first_position: u64,
     /// Log position of the last entry that is used, or above it.
     pub(super) last_position: u64,
+    /// The newest time that an entry has of its own, as in [`Sum`].
+    pub(super) newest_time: i64,
+    /// Bytes of the records of all entries that count.
+    pub(super) bytes: u64,
     /// Offsets from the first to behind the last used one.
     span: u32,
     file: u32,
     at: u32,
-    /// Entries in the block, which decide its length.
+    /// Entries in the block, which decide its length; the top bit says that some have no time of their own.
     entries: u16,
     /// Entries that count, fewer after a cut; the top bit says that they are wide.
     used: u16,
@@ -31,20 +35,24 @@ pub(super) enum FirstAt {
 }
 
 const WIDE_BIT: u16 = 1 << 15;
+const UNTIMED_BIT: u16 = 1 << 15;
 
 impl Extent {
-    pub(super) fn new(place: Place, head: &ExtentHead, shape: Shape, count: usize) -> Self {
+    pub(super) fn new(place: Place, head: &ExtentHead, shape: Shape, count: usize, sum: Sum) -> Self {
         let entries = u16::try_from(count).expect("a block's length bounds its entries");
         assert!((1..WIDE_BIT).contains(&entries), "{entries} entries");
         let wide = if shape == Shape::Wide { WIDE_BIT } else { 0 };
+        let untimed = if sum.has_untimed { UNTIMED_BIT } else { 0 };
         Self {
             first_offset: head.first_offset,
             first_position: head.first_position,
             last_position: head.last_position,
+            newest_time: sum.newest_time,
+            bytes: sum.bytes,
             span: u32::try_from(head.next_offset - head.first_offset).expect("a run's span is bounded"),
             file: place.0,
             at: place.1,
-            entries,
+            entries: entries | untimed,
             used: entries | wide,
         }
     }
@@ -66,11 +74,15 @@ impl Extent {
     }
 
     pub(super) fn block_bytes(&self) -> usize {
-        block::extent_bytes(self.shape(), self.entries.into())
+        block::extent_bytes(self.shape(), (self.entries & !UNTIMED_BIT).into())
     }
 
-    /// Only the first `used` entries count, which end at `next_offset` and lie below `position`.
-    pub(super) fn cut(&mut self, used: usize, next_offset: u64, position: u64) {
+    pub(super) fn has_untimed(&self) -> bool {
+        self.entries & UNTIMED_BIT != 0
+    }
+
+    /// Only the first `used` entries count, which end at `next_offset`, lie below `position`, and have this sum.
+    pub(super) fn cut(&mut self, used: usize, next_offset: u64, position: u64, sum: Sum) {
         assert!(
             (1..=self.used()).contains(&used) && next_offset <= self.next_offset(),
             "{self:?} cut to {used}"
@@ -78,6 +90,9 @@ impl Extent {
         self.used = used as u16 | (self.used & WIDE_BIT);
         self.span = u32::try_from(next_offset - self.first_offset).expect("it shrinks");
         self.last_position = self.last_position.min(position - 1);
+        let untimed = if sum.has_untimed { UNTIMED_BIT } else { 0 };
+        self.entries = self.entries & !UNTIMED_BIT | untimed;
+        (self.newest_time, self.bytes) = (sum.newest_time, sum.bytes);
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use braid_io::{Disk, File, OpenMode};
 
 use super::block::{self, BLOCK_BYTES_MAX, Block, Body};
-use super::entry::Packed;
+use super::entry::{Packed, Sum};
 use super::journal::{FileCount, file_name, file_of};
 use super::queue::Extent;
 use crate::catalog::{QueueKey, TopicNumber};
@@ -148,7 +148,8 @@ fn take(
     match block.body {
         Body::File => {}
         Body::Extent(head, packed) => {
-            let extent = Extent::new(place, &head, packed.shape, packed.len());
+            let sum = Sum::of(packed.entries(packed.len()));
+            let extent = Extent::new(place, &head, packed.shape, packed.len(), sum);
             chain.waiting.push(Step::Extent(head.queue, extent));
         }
         Body::Cut { position } => chain.waiting.push(Step::Cut(position)),
@@ -196,8 +197,13 @@ fn replace(extents: &mut Vec<Extent>, extent: Extent) -> bool {
     covers
 }
 
-/// How much of an extent is left: entries, and the offset behind them.
-pub(super) type Left = (usize, u64);
+/// How much of an extent is left.
+pub(super) struct Left {
+    used: usize,
+    /// The offset behind the entries.
+    next_offset: u64,
+    sum: Sum,
+}
 
 /// Forgets entries at and above `position`. `left` looks into a block that lies on both sides. True when there were any.
 pub(super) fn cut(
@@ -211,9 +217,9 @@ pub(super) fn cut(
         any |= kept < extents.len();
         extents.truncate(kept);
         if let Some(last) = extents.last_mut().filter(|last| last.last_position >= position) {
-            let (used, next_offset) = left(*queue, last)?;
+            let Left { used, next_offset, sum } = left(*queue, last)?;
             any |= used < last.used();
-            last.cut(used, next_offset, position);
+            last.cut(used, next_offset, position, sum);
         }
     }
     queues.retain(|_, extents| !extents.is_empty());
@@ -239,7 +245,11 @@ pub(super) fn used_below(
 
 fn left_below(packed: &Packed<'_>, extent: &Extent, position: u64) -> Option<Left> {
     let used = packed.index_at(position, extent.used());
-    (used > 0).then(|| (used, packed.get(used - 1).next_offset()))
+    (used > 0).then(|| Left {
+        used,
+        next_offset: packed.get(used - 1).next_offset(),
+        sum: Sum::of(packed.entries(used)),
+    })
 }
 
 /// Leaves on disk what the checkpoint needs and nothing else, and counts it.

@@ -122,7 +122,8 @@ impl QueueIndex {
         }
         let (place, head) =
             self.journal.append_run(writer, key, &queue.tail, start..upto, merge == Merge::All);
-        queue.push_extent(Extent::new(place, &head, queue.tail.shape(), upto - start));
+        let sum = queue.tail.sum(start..upto);
+        queue.push_extent(Extent::new(place, &head, queue.tail.shape(), upto - start, sum));
         self.queue_bytes.fetch_add(queue.heap_bytes(), Ordering::Relaxed);
         self.queue_bytes.fetch_sub(before, Ordering::Relaxed);
         queue.clean = upto as u32;

@@ -26,6 +26,8 @@ pub struct Record {
     pub key: Option<String>,
     pub word: i64,
     pub time: i64,
+    /// The newest time inside it.
+    pub newest: i64,
 }
 
 /// What one append changed.
@@ -442,6 +444,42 @@ impl Oracle {
         }
         let stored = store.store_time(queue, entries[at].first.max(min)).expect("no read fails now");
         assert_eq!(stored, Some(self.record(&entries[at]).time), "{queue:?}: store time");
+    }
+
+    /// Look-ups by the newest time inside records, and by size.
+    pub fn check_newest(&self, store: &Store, queue: QueueKey, rng: &mut Rng) {
+        let entries = self.entries(store, queue);
+        let newest_of = |entry: &Entry| self.record(entry).newest;
+        let max = entries.iter().map(newest_of).max();
+        let newest = entries.iter().find(|entry| Some(newest_of(entry)) == max);
+        let found = store.newest(queue).expect("no read fails now");
+        let told = |found: &braid_store::Timed| (found.first_offset, found.count, found.newest_ms);
+        let expected = |entry: &Entry| (entry.first, entry.count, newest_of(entry));
+        assert_eq!(found.as_ref().map(told), newest.map(expected), "{queue:?}: the newest");
+        let Some(at) = pick(&entries, rng) else { return };
+        let time = newest_of(&entries[at]) + rng.below(3) as i64 - 1;
+        let first = entries.iter().find(|entry| newest_of(entry) >= time);
+        let found = store.first_newer(queue, time).expect("no read fails now");
+        assert_eq!(found.as_ref().map(told), first.map(expected), "{queue:?}: first newer than {time}");
+        if let Some((found, entry)) = found.zip(first) {
+            self.same(&found.record, entry, queue);
+        }
+
+        let size = |entry: &Entry| self.record(entry).bytes.len() as u64;
+        let bytes: u64 = entries.iter().map(size).sum();
+        assert_eq!(store.queue_bytes(queue).expect("no read fails now"), bytes, "{queue:?}: bytes");
+        let bytes_max = rng.below(bytes + 1);
+        let (mut start, _) = self.offsets(store, queue).expect("a queue with entries has offsets");
+        let mut left = bytes;
+        for entry in &entries {
+            if left <= bytes_max {
+                break;
+            }
+            left -= size(entry);
+            start = entry.first + u64::from(entry.count);
+        }
+        let found = store.offset_of_size(queue, bytes_max).expect("no read fails now");
+        assert_eq!(found, start, "{queue:?}: {bytes_max} of {bytes} bytes");
     }
 
     /// One look-up by key, newest first.

@@ -728,7 +728,7 @@ impl World {
         if self.rng.one_in(8) {
             self.look_with_errors(&store, queue);
         }
-        self.quiet(|world| match world.rng.below(5) {
+        self.quiet(|world| match world.rng.below(6) {
             0 => world.oracle.check_queue(&store, queue, &mut world.rng),
             1 => world.oracle.check_time(&store, queue, &mut world.rng),
             2 => {
@@ -736,6 +736,7 @@ impl World {
                 world.oracle.check_key(&store, queue.topic, &key, &mut world.rng);
             }
             3 => world.oracle.check_name(&store, queue, &mut world.rng),
+            4 => world.oracle.check_newest(&store, queue, &mut world.rng),
             _ => world.oracle.check_read(&store, queue, &mut world.rng),
         });
     }

@@ -1,9 +1,11 @@
 //! Memory and disk stay inside their bounds.
 
+use std::sync::Arc;
+
 use braid_io::sim::SimDisk;
 
-use super::super::{Limits, QueueIndex};
-use super::{Log, TINY, Twist, files, fresh, key, plain};
+use super::super::{Entry, Limits, QueueIndex, block};
+use super::{Log, TINY, Twist, dir, files, fresh, key, plain};
 
 /// Bytes per idle queue with a few entries that the store promises.
 const QUEUE_BYTES_MAX: u64 = 400;
@@ -199,4 +201,37 @@ fn files_below_the_log_start_are_removed() {
     let after = files(&disk).len();
     assert!(after <= 3 && after < before / 2, "{before} files before, {after} after");
     log.check(&index, &mut braid_io::Rng::new(1));
+}
+
+/// What is asked by time and by size is found by what memory knows of each block: one or two are read.
+#[test]
+fn look_ups_by_time_and_size_read_few_blocks_of_a_long_queue() {
+    const ENTRIES: u64 = 40_000;
+    let disk = SimDisk::new(1);
+    let queue = key(1, 0);
+    let index = fresh(&disk, Limits::default());
+    for n in 0..ENTRIES {
+        let newest_time = (n % 1000 != 0).then_some((n * 7919 % ENTRIES) as i64);
+        index.insert(queue, Entry { newest_time, ..plain(n, n * 100) });
+    }
+    index.checkpoint(ENTRIES * 100).unwrap();
+    drop(index);
+    let newest = (0..ENTRIES).find(|n| n * 7919 % ENTRIES == ENTRIES - 1).unwrap();
+    type LookUp<'a> = (&'static str, &'a dyn Fn(&QueueIndex) -> u64, u64);
+    let look_ups: [LookUp<'_>; 7] = [
+        ("first newer", &|i| i.first_timed(queue, ENTRIES as i64 - 1).unwrap().unwrap().first_offset, newest),
+        ("none newer", &|i| i.first_timed(queue, ENTRIES as i64).unwrap().map_or(7, |_| 0), 7),
+        ("newest", &|i| i.newest_timed(queue).unwrap().unwrap().first_offset, newest),
+        ("last untimed", &|i| i.last_untimed(queue).unwrap().unwrap().first_offset, ENTRIES - 1000),
+        ("bytes", &|i| i.bytes(queue).unwrap(), ENTRIES * 100),
+        ("offset of size", &|i| i.offset_of_size(queue, 1_234_567).unwrap(), ENTRIES - 12_345),
+        ("first at", &|i| i.first_at(queue, 1_234_567).unwrap().unwrap(), 12_346),
+    ];
+    for (what, look_up, expected) in look_ups {
+        let (index, _) =
+            QueueIndex::open_with(Arc::new(disk.clone()), &dir(), 0, u64::MAX, Limits::default()).unwrap();
+        assert_eq!(look_up(&index), expected, "{what}");
+        let read = index.journal.cache.bytes();
+        assert!(read <= 3 * block::BLOCK_BYTES_MAX, "{what}: {read} bytes were read");
+    }
 }

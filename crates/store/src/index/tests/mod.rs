@@ -8,6 +8,7 @@ mod model;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub(super) struct Log {
     pub(super) records: Vec<(QueueKey, Entry)>,
     pub(super) next: BTreeMap<QueueKey, u64>,
     pub(super) start: u64,
+    /// Where queues were made to begin.
+    pub(super) starts: BTreeMap<QueueKey, u64>,
     pub(super) end: u64,
     pub(super) flushed: u64,
     /// What the newest checkpoint that succeeded covers.
@@ -90,11 +93,16 @@ impl Log {
     pub(super) fn append(&mut self, queue: QueueKey, twist: Twist) -> Entry {
         let next = self.next.get(&queue).copied().unwrap_or(0);
         let mut entry = plain(next, self.end);
+        if twist != Twist::Plain {
+            entry.size = 40 + (next * 31 % 120) as u32;
+        }
         match twist {
             Twist::Plain => {}
             Twist::Span(count) => entry.count = count,
-            Twist::Timed => entry.newest_time = Some(-(next as i64) - 1),
-            Twist::Gap(gap) => entry.first_offset += gap,
+            Twist::Timed => entry.newest_time = Some((next * 7919 % 61) as i64 - 30),
+            // Gaps come from damage, which a start finds before it lets queues begin anywhere.
+            Twist::Gap(gap) if !self.starts.contains_key(&queue) => entry.first_offset += gap,
+            Twist::Gap(_) => {}
         }
         self.next.insert(queue, entry.next_offset());
         self.records.push((queue, entry));
@@ -130,6 +138,7 @@ impl Log {
         let live = self.records.iter().filter(|(_, entry)| entry.position >= covered.max(self.start));
         live.for_each(|(queue, entry)| index.insert(*queue, *entry));
         self.next.iter().for_each(|(queue, next)| index.set_next(*queue, *next));
+        self.starts.iter().for_each(|(queue, start)| index.raise_min(*queue, *start));
         Ok((index, covered))
     }
 
@@ -142,14 +151,22 @@ impl Log {
         }
         let next: Vec<(QueueKey, u64)> = self.next.iter().map(|(key, next)| (*key, *next)).collect();
         assert_eq!(index.next_offsets(), next);
-        for (queue, entries) in by_queue {
-            check_queue(index, queue, &entries, self.next[&queue], rng);
+        for (queue, mut entries) in by_queue {
+            let start = self.starts.get(&queue).copied().unwrap_or(0);
+            let min = entries.first().map_or(self.next[&queue], |entry| entry.first_offset).max(start);
+            entries.retain(|entry| entry.next_offset() > start);
+            check_queue(index, queue, &entries, min..self.next[&queue], rng);
         }
     }
 }
 
-fn check_queue(index: &QueueIndex, queue: QueueKey, entries: &[Entry], next: u64, rng: &mut Rng) {
-    let min = entries.first().map_or(next, |entry| entry.first_offset);
+fn check_queue(
+    index: &QueueIndex,
+    queue: QueueKey,
+    entries: &[Entry],
+    Range { start: min, end: next }: Range<u64>,
+    rng: &mut Rng,
+) {
     assert_eq!(index.offsets(queue), Some(QueueOffsets { min, max: next }), "{queue:?}");
     assert!(index.queues(queue.topic).contains(&queue.queue_id));
     let all = index.lookup(queue, min, usize::MAX, true).unwrap().unwrap();
@@ -162,11 +179,43 @@ fn check_queue(index: &QueueIndex, queue: QueueKey, entries: &[Entry], next: u64
             Vec::new()
         };
         assert_eq!(index.lookup(queue, offset, max, true).unwrap().unwrap(), wanted, "{queue:?} at {offset}");
+        check_sums(index, queue, entries, min, next, rng);
         let position =
             entries.get(max).map_or(next * 100, |entry| entry.position) + rng.below(3) - 1.min(max as u64);
-        let first = entries.iter().find(|entry| entry.position >= position).map_or(next, |e| e.first_offset);
+        let first =
+            entries.iter().find(|entry| entry.position >= position).map_or(next, |e| e.first_offset.max(min));
         assert_eq!(index.first_at(queue, position).unwrap(), Some(first), "{queue:?} from {position}");
     }
+}
+
+/// Look-ups by time and size.
+fn check_sums(index: &QueueIndex, queue: QueueKey, entries: &[Entry], min: u64, next: u64, rng: &mut Rng) {
+    let time = rng.below(70) as i64 - 35;
+    let timed = entries.iter().find(|entry| entry.newest_time.is_some_and(|own| own >= time));
+    assert_eq!(index.first_timed(queue, time).unwrap().as_ref(), timed, "{queue:?} newer than {time}");
+    let times = entries.iter().filter_map(|entry| entry.newest_time);
+    let newest = times.max().and_then(|max| entries.iter().find(|entry| entry.newest_time == Some(max)));
+    assert_eq!(index.newest_timed(queue).unwrap().as_ref(), newest, "{queue:?}: the newest");
+    let untimed = || entries.iter().filter(|entry| entry.newest_time.is_none());
+    assert_eq!(index.last_untimed(queue).unwrap().as_ref(), untimed().next_back());
+    assert!(index.may_have_untimed(queue) || untimed().next().is_none(), "{queue:?}");
+    let from = rng.below(next + 3);
+    let first = untimed().find(|entry| entry.next_offset() > from);
+    assert_eq!(index.first_untimed(queue, from).unwrap().as_ref(), first, "{queue:?} from {from}");
+
+    let bytes: u64 = entries.iter().map(|entry| u64::from(entry.size)).sum();
+    assert_eq!(index.bytes(queue).unwrap(), bytes, "{queue:?}: bytes");
+    let bytes_max = rng.below(bytes + 300);
+    let mut left = bytes;
+    let mut start = min;
+    for entry in entries {
+        if left <= bytes_max {
+            break;
+        }
+        left -= u64::from(entry.size);
+        start = entry.next_offset();
+    }
+    assert_eq!(index.offset_of_size(queue, bytes_max).unwrap(), start, "{queue:?}: {bytes_max} of {bytes}");
 }
 
 /// A file of a directory.

@@ -19,6 +19,8 @@ enum Op {
     /// To the boundary at this part of the log.
     Trim(f64),
     Drop(u32),
+    /// A queue, at this part of its offsets.
+    Cut(u32, f64),
     Reopen,
     Check,
 }
@@ -37,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Checkpoint),
         1 => (0.0..1.0).prop_map(Op::Trim),
         1 => (0..8u32).prop_map(Op::Drop),
+        1 => (0..8u32, 0.0..1.1).prop_map(|(queue, part)| Op::Cut(queue, part)),
         1 => Just(Op::Reopen),
         1 => Just(Op::Check),
     ]
@@ -68,6 +71,18 @@ fn run(ops: &[Op], limits: Limits) {
                 let topic = log.queue(*queue).topic;
                 log.drop_topic(topic);
                 index.drop_topic(topic);
+            }
+            Op::Cut(queue, part) => {
+                let queue = log.queue(*queue);
+                let Some(&next) = log.next.get(&queue) else { continue };
+                let start = ((next as f64 * part) as u64).min(next);
+                // A queue does not begin in a gap: the offset after it was never given.
+                let mut left =
+                    log.records.iter().filter(|(of, entry)| *of == queue && entry.next_offset() > start);
+                let start = left.next().map_or(start, |(_, entry)| start.max(entry.first_offset));
+                index.raise_min(queue, start);
+                let before = log.starts.entry(queue).or_insert(0);
+                *before = start.max(*before);
             }
             Op::Reopen => {
                 drop(index);
