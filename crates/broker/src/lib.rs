@@ -24,6 +24,7 @@ pub mod driver;
 mod error;
 mod group;
 mod idempotence;
+pub mod limits;
 mod lock;
 mod member;
 mod options;
@@ -44,6 +45,7 @@ pub use cursor::QueueCursor;
 pub use delay::{DelayTable, LEVELS_MAX};
 pub use error::Error;
 pub use group::GroupConfig;
+pub use limits::{Bound, TimestampType, TopicLimits};
 pub use member::{
     Channel, ChannelId, Client, ConsumeFrom, ConsumeType, ConsumerChange, ConsumerRegistration, Delivery,
     GroupMembers, Member, Notice, Subscription,

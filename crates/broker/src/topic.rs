@@ -9,6 +9,7 @@ use braid_store::{Promise, QueueKey, TopicId, TopicInfo, TopicNumber};
 use crate::broker::Broker;
 use crate::codec::{ATTRIBUTES_BYTES_MAX, Reader, Writer, attributes_fit};
 use crate::error::Error;
+use crate::limits::TopicLimits;
 use crate::statistics::Meter;
 use crate::sync::{lock, read, write};
 
@@ -111,11 +112,18 @@ pub struct Topic {
     pub id: TopicId,
     /// Its configuration.
     pub config: TopicConfig,
+    /// The limits that its attributes set.
+    pub limits: TopicLimits,
     /// Counts what is stored in it.
     pub(crate) stored: Arc<Meter>,
 }
 
 impl Topic {
+    fn new(number: TopicNumber, id: TopicId, config: TopicConfig, stored: Arc<Meter>) -> Self {
+        let limits = TopicLimits::of(&config.name, &config.attributes);
+        Self { number, id, config, limits, stored }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.config.name
@@ -157,7 +165,7 @@ impl Topics {
         for info in infos.into_iter().filter(|info| !info.name.starts_with(INTERNAL_PREFIX)) {
             let config = TopicConfig::decode(&info.name, &info.config)
                 .map_err(|reason| Error::State { what: format!("topic {}", info.name), reason })?;
-            let topic = Topic { number: info.number, id: info.id, config, stored: Arc::default() };
+            let topic = Topic::new(info.number, info.id, config, Arc::default());
             table.insert(&Arc::new(topic));
         }
         let version = DataVersion { counter: 0, timestamp_ms: now_ms };
@@ -242,8 +250,7 @@ impl Broker {
         }
         self.check_topic(&config)?;
         let promise = self.store.configure_topic(old.number, &config.encode())?;
-        let topic =
-            Arc::new(Topic { number: old.number, id: old.id, config, stored: Arc::clone(&old.stored) });
+        let topic = Arc::new(Topic::new(old.number, old.id, config, Arc::clone(&old.stored)));
         write(&self.topics.table).insert(&topic);
         version.changed(self.clock.wall_ms());
         Ok(promise.map(|()| topic))
@@ -353,8 +360,7 @@ impl Broker {
         let promise = self.store.create_topic(&config.name, &config.encode())?;
         version.changed(self.clock.wall_ms());
         Ok(promise.map(|info| {
-            let topic = Topic { number: info.number, id: info.id, config, stored: Arc::default() };
-            let topic = Arc::new(topic);
+            let topic = Arc::new(Topic::new(info.number, info.id, config, Arc::default()));
             write(&self.topics.table).insert(&topic);
             topic
         }))
