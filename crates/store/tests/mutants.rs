@@ -1,5 +1,5 @@
-//! Planted defects, to see that the simulation sees: a store that acknowledges too early, or forgets a sync, must not
-//! get through a bounded number of seeds.
+//! Planted defects, to see that the simulation sees: a store that acknowledges too early, or forgets a sync or a
+//! producer, must not get through a bounded number of seeds.
 #![cfg(feature = "mutants")]
 
 mod harness;
@@ -12,15 +12,15 @@ use harness::run::{run_seed, run_seed_blind};
 const SEEDS_MAX: u64 = 50;
 
 /// Words of the findings to which a defect of durability must lead.
-const FINDINGS: [&str; 5] = ["LOST", "EARLY", "WRONG", "taken for damage", "does not open"];
+const FINDINGS: &[&str] = &["LOST", "EARLY", "WRONG", "taken for damage", "does not open"];
 
 /// The defect must be seen by asking the device at each acknowledgement, and by what crashes leave alone.
-fn caught(defect: Mutant) {
+fn caught(defect: Mutant, findings: &[&str]) {
     for run in [run_seed, run_seed_blind] {
         let found = (1..=SEEDS_MAX).find_map(|seed| mutant::with(Some(defect), || run(seed)).err());
         let found = found.unwrap_or_else(|| panic!("{} got through {SEEDS_MAX} seeds", defect.name()));
         println!("{}: caught by seed {}: {}", defect.name(), found.seed, found.message);
-        let seen = FINDINGS.iter().any(|word| found.message.contains(word));
+        let seen = findings.iter().any(|word| found.message.contains(word));
         assert!(seen, "{}: seed {} failed for another reason: {}", defect.name(), found.seed, found.message);
         let sound = mutant::with(None, || run(found.seed));
         assert!(sound.is_ok(), "seed {} fails without the defect too: {sound:?}", found.seed);
@@ -29,15 +29,20 @@ fn caught(defect: Mutant) {
 
 #[test]
 fn an_acknowledgement_before_the_flush_is_caught() {
-    caught(Mutant::AckBeforeFlush);
+    caught(Mutant::AckBeforeFlush, FINDINGS);
 }
 
 #[test]
 fn an_acknowledgement_before_the_write_is_caught() {
-    caught(Mutant::AckBeforeWrite);
+    caught(Mutant::AckBeforeWrite, FINDINGS);
 }
 
 #[test]
 fn a_directory_that_is_never_synced_is_caught() {
-    caught(Mutant::SkipDirectorySync);
+    caught(Mutant::SkipDirectorySync, FINDINGS);
+}
+
+#[test]
+fn a_snapshot_without_producers_is_caught() {
+    caught(Mutant::ForgetProducers, &["TWICE", "FORGOT"]);
 }

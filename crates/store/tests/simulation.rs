@@ -40,6 +40,9 @@ fn nothing_acknowledged_is_lost_on_any_disk() {
     assert_eq!(missing, Vec::<&str>::new(), "rows of the recovery table that were never taken");
     assert!(coverage.of("disk-full") > 0, "no seed filled its disk");
     assert!(coverage.of("queue-cut") > 0, "no seed cut a queue");
+    for name in ["batch", "duplicate", "out-of-order", "stale-epoch", "wrap"] {
+        assert!(coverage.of(name) > 0, "no seed had a {name}");
+    }
 }
 
 #[test]

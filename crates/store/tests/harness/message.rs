@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 
 use braid_io::Rng;
 use braid_record::{Draft, RecordView, Stamp, TargetSlot, encode, property};
-use braid_store::{Facts, NewRecord, Placed, QueueKey, Target};
+use braid_store::{Facts, NewRecord, Placed, ProducerFacts, QueueKey, Target};
 
 use super::oracle::Record;
 
 /// The payload kind of the records that span offsets.
 pub const SPAN_KIND: &str = "span";
+/// The payload kind of batches.
+pub const BATCH_KIND: &str = "batch";
+/// The property with a producer's numbers: `id epoch first last`.
+const PRODUCER: &str = "PRODUCER";
 
 /// A record before it is appended.
 #[derive(Debug, Clone)]
@@ -23,6 +27,9 @@ pub struct Message {
     pub v6: bool,
     pub count: u32,
     pub more: Vec<Target>,
+    /// The body is a batch: its first 8 bytes are its first offset.
+    pub batch: bool,
+    pub producer: Option<ProducerFacts>,
 }
 
 impl Message {
@@ -43,7 +50,20 @@ impl Message {
             v6: value.is_multiple_of(5),
             count: 1,
             more: Vec::new(),
+            batch: false,
+            producer: None,
         }
+    }
+
+    /// Makes a batch of one message that goes on where `before` ends: the same producer, the same queue.
+    pub fn follow(&mut self, before: &Self) {
+        self.batch = true;
+        self.topic.clone_from(&before.topic);
+        self.queue = before.queue;
+        self.producer = before.producer.map(|facts| {
+            let next = (i64::from(facts.last_sequence) + 1).rem_euclid(1 << 31) as i32;
+            ProducerFacts { first_sequence: next, last_sequence: next, ..facts }
+        });
     }
 
     pub fn properties(&self) -> Vec<u8> {
@@ -54,7 +74,16 @@ impl Message {
         if let Some(tag) = &self.tag {
             property::push(&mut properties, property::TAGS, tag);
         }
+        if let Some(facts) = &self.producer {
+            let ProducerFacts { producer_id, epoch, first_sequence, last_sequence } = facts;
+            let numbers = format!("{producer_id} {epoch} {first_sequence} {last_sequence}");
+            property::push(&mut properties, PRODUCER, &numbers);
+        }
         properties
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        if self.batch { Some(BATCH_KIND) } else { self.spans().then_some(SPAN_KIND) }
     }
 
     fn spans(&self) -> bool {
@@ -74,10 +103,10 @@ impl Message {
             prepared_transaction_offset: 0,
             body: &self.body,
             properties,
-            kind: self.spans().then_some(SPAN_KIND),
+            kind: self.kind(),
             targets: &[],
             group_goes_on: false,
-            batch: None,
+            batch: self.batch.then_some(self.count),
         }
     }
 
@@ -125,23 +154,39 @@ impl Message {
             key: self.key.clone(),
             word: self.tag.as_deref().map_or(0, tag_word),
             time: placed.store_timestamp,
-            newest: if self.spans() { span_time(self.born_timestamp) } else { placed.store_timestamp },
+            newest: if self.kind().is_some() {
+                span_time(self.born_timestamp)
+            } else {
+                placed.store_timestamp
+            },
+            producer: self.producer,
         }
     }
 }
 
-/// The newest time of a message that spans offsets: any function of its birth does that goes back and forth.
+/// The newest time of a message that has a kind: any function of its birth does that goes back and forth.
 pub fn span_time(born_timestamp: i64) -> i64 {
     1_790_000_000_000 + born_timestamp * 7_919 % 4_001 * 1_000
 }
 
-/// The tests' deriver: the tag's word, the keys, and a time for those that span offsets.
+/// The tests' deriver: the tag's word, the keys, a time for those of a kind, and the producer's numbers.
 pub fn derive(record: &RecordView<'_>) -> Facts {
     Facts {
         index_word: record.property(property::TAGS).map_or(0, tag_word),
         keys: record.property(property::KEYS).map(str::to_owned).into_iter().collect(),
         newest_time: record.kind().map(|_| span_time(record.born_timestamp())),
-        producer: None,
+        producer: record.property(PRODUCER).map(numbers),
+    }
+}
+
+fn numbers(text: &str) -> ProducerFacts {
+    let mut numbers = text.split(' ').map(|number| number.parse::<i64>().expect("the tests write numbers"));
+    let mut next = || numbers.next().expect("the tests write four");
+    ProducerFacts {
+        producer_id: next(),
+        epoch: next() as i16,
+        first_sequence: next() as i32,
+        last_sequence: next() as i32,
     }
 }
 

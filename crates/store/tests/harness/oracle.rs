@@ -4,17 +4,19 @@
 //! prefix by the log's end, checks that it holds all that was claimed to be safe, and that queues, topics and state are
 //! exactly what that prefix makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use braid_io::Rng;
 use braid_store::{
-    Boundary, Level, Position, QueueKey, Read, ReadRequest, ReadResult, ReadStatus, StateChange, StateKind,
-    Store, StoreError, TopicInfo, TopicNumber,
+    Boundary, Level, Placed, Position, ProducerFacts, QueueKey, Read, ReadRequest, ReadResult, ReadStatus,
+    StateChange, StateKind, Store, StoreError, TopicInfo, TopicNumber,
 };
 use bytes::Bytes;
 
 /// Names of the store's own topics.
 const INTERNAL_PREFIX: &str = "BRAID_SYS_";
+/// Batches that the store remembers of each producer.
+const REMEMBERED: usize = 5;
 
 /// A record as it must lie in the log.
 #[derive(Debug, Clone)]
@@ -28,6 +30,20 @@ pub struct Record {
     pub time: i64,
     /// The newest time inside it.
     pub newest: i64,
+    pub producer: Option<ProducerFacts>,
+}
+
+impl Record {
+    /// Where the store said that it put the record.
+    pub fn placed(&self) -> Placed {
+        Placed {
+            position: Position(self.position),
+            size: self.bytes.len() as u32,
+            offset: self.targets[0].1,
+            more_offsets: Vec::new(),
+            store_timestamp: self.time,
+        }
+    }
 }
 
 /// What one append changed.
@@ -77,15 +93,95 @@ impl Queue {
     }
 }
 
+/// A producer in a queue: the numbers of its newest batches, and event and record of each.
+#[derive(Debug, Clone, Default)]
+pub struct Producer {
+    pub epoch: i16,
+    pub batches: VecDeque<(i32, i32, usize, usize)>,
+}
+
+/// What the store has to say to a batch, or to a group of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    New,
+    /// Event and record of each original.
+    Duplicate(Vec<(usize, usize)>),
+    OutOfOrder,
+    Stale,
+}
+
+impl Producer {
+    pub fn next(&self) -> i32 {
+        let (_, last, ..) = self.batches.back().expect("no producer without a batch");
+        (i64::from(*last) + 1).rem_euclid(1 << 31) as i32
+    }
+
+    fn judge(&self, facts: &ProducerFacts) -> Verdict {
+        let numbers = (facts.first_sequence, facts.last_sequence);
+        if facts.epoch < self.epoch {
+            Verdict::Stale
+        } else if facts.epoch > self.epoch {
+            if facts.first_sequence == 0 { Verdict::New } else { Verdict::OutOfOrder }
+        } else if let Some(known) = self.batches.iter().find(|(first, last, ..)| (*first, *last) == numbers) {
+            Verdict::Duplicate(vec![(known.2, known.3)])
+        } else if facts.first_sequence == self.next() {
+            Verdict::New
+        } else {
+            Verdict::OutOfOrder
+        }
+    }
+
+    fn take(&mut self, facts: &ProducerFacts, event: usize, record: usize) {
+        if facts.epoch > self.epoch {
+            self.batches.clear();
+        }
+        self.epoch = facts.epoch;
+        self.batches.push_back((facts.first_sequence, facts.last_sequence, event, record));
+        if self.batches.len() > REMEMBERED {
+            self.batches.pop_front();
+        }
+    }
+}
+
 /// What a prefix of the appends makes.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     pub topics: BTreeMap<TopicNumber, TopicInfo>,
     pub queues: BTreeMap<QueueKey, Queue>,
     pub state: BTreeMap<(StateKind, Vec<u8>), Vec<u8>>,
+    pub producers: BTreeMap<(QueueKey, i64), Producer>,
 }
 
 impl Model {
+    /// What the store has to say to the records of one group that have a producer's numbers.
+    pub fn judge(&self, numbered: &[(QueueKey, ProducerFacts)]) -> Verdict {
+        let mut new: Vec<((QueueKey, i64), Producer)> = Vec::new();
+        let mut originals = Vec::new();
+        for (queue, facts) in numbered {
+            let key = (*queue, facts.producer_id);
+            let before = new.iter().rev().find(|(known, _)| *known == key).map(|(_, producer)| producer);
+            let verdict = match before.or(self.producers.get(&key)) {
+                Some(producer) => producer.judge(facts),
+                None => Verdict::New,
+            };
+            match verdict {
+                Verdict::New => {
+                    let mut producer = Producer::default();
+                    producer.take(facts, 0, 0);
+                    new.push((key, producer));
+                }
+                Verdict::Duplicate(_) if before.is_some() => return Verdict::OutOfOrder,
+                Verdict::Duplicate(original) => originals.extend(original),
+                refused => return refused,
+            }
+        }
+        match (new.is_empty(), originals.is_empty()) {
+            (_, true) => Verdict::New,
+            (true, false) => Verdict::Duplicate(originals),
+            (false, false) => Verdict::OutOfOrder,
+        }
+    }
+
     fn apply(&mut self, number: usize, change: &Change) {
         match change {
             Change::Group { records, state } => {
@@ -97,6 +193,12 @@ impl Model {
                     };
                 }
                 for (at, record) in records.iter().enumerate() {
+                    if let Some(facts) = &record.producer {
+                        let queue = record.targets[0].0;
+                        let verdict = self.judge(&[(queue, *facts)]);
+                        assert_eq!(verdict, Verdict::New, "TWICE: {facts:?} was appended to {queue:?}");
+                        self.producers.entry((queue, facts.producer_id)).or_default().take(facts, number, at);
+                    }
                     for &(queue, first, count) in &record.targets {
                         let model = self.queues.entry(queue).or_default();
                         assert_eq!(first, model.next, "{queue:?}: the offset given is not the queue's next");
@@ -124,6 +226,7 @@ impl Model {
             Change::Delete(number) => {
                 self.topics.remove(number).expect("only topics that exist are deleted");
                 self.queues.retain(|queue, _| queue.topic != *number);
+                self.producers.retain(|(queue, _), _| queue.topic != *number);
             }
         }
     }
@@ -251,6 +354,7 @@ impl Oracle {
     pub fn check_all(&self, store: &Store, rng: &mut Rng) {
         self.check_topics(store);
         self.check_state(store);
+        self.check_producers(store);
         for queue in self.model.queues.keys() {
             self.check_queue(store, *queue, rng);
         }
@@ -293,6 +397,24 @@ impl Oracle {
             let expected: Vec<(Vec<u8>, Vec<u8>)> =
                 of_kind.map(|((_, key), value)| (key.clone(), value.clone())).collect();
             assert_eq!(found, expected, "the state of {kind:?}");
+        }
+    }
+
+    /// What is known of producers is exactly what the appends that are left say, however the store came to know it.
+    fn check_producers(&self, store: &Store) {
+        for queue in self.model.queues.keys() {
+            let found = store.producers_of(*queue);
+            let found: Vec<_> =
+                found.iter().map(|p| (p.producer_id, p.epoch, p.last_sequence, p.last_timestamp)).collect();
+            let known = self.model.producers.range((*queue, i64::MIN)..=(*queue, i64::MAX));
+            let expected: Vec<_> = known
+                .map(|((_, id), producer)| {
+                    let (_, last, event, record) =
+                        producer.batches.back().expect("no producer without a batch");
+                    (*id, producer.epoch, *last, self.records_of(*event)[*record].time)
+                })
+                .collect();
+            assert_eq!(found, expected, "FORGOT: the producers of {queue:?}");
         }
     }
 

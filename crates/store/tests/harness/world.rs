@@ -8,12 +8,12 @@ use braid_io::sim::{Coverage, FaultKind, Faults, SimClock, SimDisk};
 use braid_io::{Clock, Disk, Rng};
 use braid_store::{
     AppendError, DispatchListener, Dispatched, FlushMode, FlushOutcome, GroupBuilder, Health, Level,
-    OpenError, Position, Promise, QueueKey, RecoveryReport, RecoveryRow, StateChange, StateKind, Store,
-    StoreError, StoreOptions, Target, TopicInfo, WriteOutcome,
+    OpenError, Position, ProducerFacts, Promise, QueueKey, RecoveryReport, RecoveryRow, StateChange,
+    StateKind, Store, StoreError, StoreOptions, Target, TopicInfo, WriteOutcome,
 };
 
-use super::message::{Message, SPAN_KIND, derive};
-use super::oracle::{Change, Oracle, brief};
+use super::message::{BATCH_KIND, Message, SPAN_KIND, derive};
+use super::oracle::{Change, Oracle, Verdict, brief};
 
 /// The store's directory on the simulated disk.
 pub const DIR: &str = "/data";
@@ -94,6 +94,8 @@ pub struct World {
     /// The epoch of the last start that served.
     epoch: u32,
     steps: VecDeque<String>,
+    /// The last group with a producer's numbers, for trying it again as a whole.
+    last_numbered: Vec<Message>,
 }
 
 impl World {
@@ -124,6 +126,7 @@ impl World {
             names_used: 0,
             epoch: 0,
             steps: VecDeque::new(),
+            last_numbered: Vec::new(),
         }
     }
 
@@ -235,7 +238,8 @@ impl World {
         let is_clean = report.rows == [RecoveryRow::Clean];
         assert!(
             store.epoch() > self.epoch || is_clean && store.epoch() == self.epoch,
-            "epoch {}",
+            "LOST: the epoch is {} and was {}",
+            store.epoch(),
             self.epoch
         );
         self.epoch = store.epoch();
@@ -316,7 +320,8 @@ impl World {
         }
         let before = self.log_file();
         match self.rng.below(100) {
-            0..=27 => self.append_one(),
+            0..=19 => self.append_one(),
+            20..=27 => self.append_batch(),
             28..=33 => self.append_group(),
             34..=37 => self.append_span(),
             38..=41 => self.append_state(),
@@ -383,8 +388,82 @@ impl World {
         self.append(vec![message], Vec::new());
     }
 
+    /// A batch of an idempotent producer: the next one, a retry, or one that must be refused.
+    fn append_batch(&mut self) {
+        if self.rng.one_in(6) {
+            return self.try_again();
+        }
+        let mut message = self.message();
+        self.number(&mut message);
+        self.append(vec![message], Vec::new());
+    }
+
+    /// Sends the last group that had numbers again, if its topics live.
+    fn try_again(&mut self) {
+        let group = self.last_numbered.clone();
+        let lives = |message: &Message| self.oracle.model.topics.contains_key(&message.queue.topic);
+        if !group.is_empty() && group.iter().all(lives) {
+            self.append(group, Vec::new());
+        }
+    }
+
+    /// Makes a batch of a message, and draws its producer and numbers.
+    fn number(&mut self, message: &mut Message) {
+        message.batch = true;
+        message.count = if self.rng.one_in(20) { 32_750 } else { 1 } + self.rng.below(40) as u32;
+        let known: Vec<(QueueKey, i64)> = self.oracle.model.producers.keys().copied().collect();
+        let (queue, producer_id) = match known.len() as u64 {
+            count if count > 0 && !self.rng.one_in(4) => known[self.rng.below(count) as usize],
+            _ => (message.queue, self.rng.below(3) as i64),
+        };
+        message.topic = self.oracle.model.topics[&queue.topic].name.clone();
+        message.queue = queue;
+        let (mut epoch, mut first);
+        match self.oracle.model.producers.get(&(queue, producer_id)) {
+            None => {
+                epoch = self.rng.below(3) as i16;
+                first = [0, 1_000, i32::MAX - 10][self.rng.below(3) as usize];
+            }
+            Some(producer) => {
+                epoch = producer.epoch;
+                first = producer.next();
+                match self.rng.below(10) {
+                    0..=4 => {}
+                    5..=7 => {
+                        let at = self.rng.below(producer.batches.len() as u64) as usize;
+                        let (first_known, _, event, record) = producer.batches[at];
+                        first = first_known;
+                        message.count = self.oracle.records_of(event)[record].targets[0].2;
+                    }
+                    8 => first = (first & (i32::MAX >> 1)) + 1 + self.rng.below(5) as i32,
+                    _ => {
+                        epoch += if self.rng.one_in(3) { -1 } else { 1 };
+                        first = if self.rng.one_in(3) { 7 } else { 0 };
+                    }
+                }
+            }
+        }
+        let last = (i64::from(first) + i64::from(message.count) - 1).rem_euclid(1 << 31) as i32;
+        if last < first {
+            self.coverage.count("wrap");
+        }
+        message.producer =
+            Some(ProducerFacts { producer_id, epoch, first_sequence: first, last_sequence: last });
+    }
+
     fn append_group(&mut self) {
-        let messages = (0..2 + self.rng.below(4)).map(|_| self.message()).collect();
+        let mut messages: Vec<Message> = (0..2 + self.rng.below(4)).map(|_| self.message()).collect();
+        if self.rng.one_in(3) {
+            let mut before: Option<Message> = None;
+            for message in &mut messages {
+                match &before {
+                    Some(before) if self.rng.one_in(2) => message.follow(before),
+                    _ if self.rng.one_in(2) => self.number(message),
+                    _ => continue,
+                }
+                before = Some(message.clone());
+            }
+        }
         let changes = if self.rng.one_in(2) { self.state_changes() } else { Vec::new() };
         self.append(messages, changes);
     }
@@ -413,7 +492,11 @@ impl World {
     /// Many small appends with turns between, so that files fill and reads go to the disk.
     fn burst(&mut self) {
         for _ in 0..10 + self.rng.below(20) {
-            self.append_one();
+            if self.rng.one_in(8) {
+                self.append_batch();
+            } else {
+                self.append_one();
+            }
             if self.rng.one_in(4) {
                 self.write_turn();
             }
@@ -431,10 +514,39 @@ impl World {
     /// Appends; a bound that is reached is answered by a flush, as the reactors do.
     pub fn append(&mut self, messages: Vec<Message>, state: Vec<StateChange>) {
         let store = self.store();
+        let numbered: Vec<_> = messages.iter().filter_map(|m| Some((m.queue, m.producer?))).collect();
+        let verdict = self.oracle.model.judge(&numbered);
+        if !numbered.is_empty() {
+            self.last_numbered.clone_from(&messages);
+        }
         for attempt in 0..3 {
             let group = self.group_of(&messages, &state).unwrap_or_else(|e| panic!("not encoded: {e}"));
+            let before = store.watermarks().appended();
             match store.append(group) {
+                Ok(appended) if appended.duplicate => {
+                    let Verdict::Duplicate(originals) = verdict else {
+                        panic!("taken for a duplicate: {numbered:?}, which is {verdict:?}");
+                    };
+                    self.coverage.count("duplicate");
+                    self.note(format!("duplicate: {numbered:?}"));
+                    let record =
+                        |&(event, record): &(usize, usize)| self.oracle.records_of(event)[record].placed();
+                    assert_eq!(
+                        appended.records,
+                        originals.iter().map(record).collect::<Vec<_>>(),
+                        "{numbered:?}"
+                    );
+                    let end = originals.iter().map(|&(event, _)| self.oracle.events[event].end).max();
+                    assert_eq!(Some(appended.end.0), end, "{numbered:?} waits for its originals");
+                    assert_eq!(store.watermarks().appended(), before, "a duplicate was appended");
+                    self.promises.push((appended.promise(Level::Flushed, ()), appended.end));
+                    return;
+                }
                 Ok(appended) => {
+                    assert_eq!(verdict, Verdict::New, "TWICE: {numbered:?} was appended");
+                    if !numbered.is_empty() {
+                        self.coverage.count("batch");
+                    }
                     assert_eq!(appended.records.len(), messages.len(), "places of all records");
                     let last = messages.len().saturating_sub(1);
                     let places = messages.iter().zip(&appended.records).enumerate();
@@ -466,6 +578,18 @@ impl World {
                 }
                 Err(AppendError::Closed(reason)) => {
                     assert!(self.excused(), "closed without a reason: {reason}");
+                    return;
+                }
+                Err(error @ AppendError::OutOfOrderSequence { .. }) => {
+                    assert_eq!(verdict, Verdict::OutOfOrder, "{error}: {numbered:?}");
+                    assert_eq!(store.watermarks().appended(), before, "a refused batch was appended");
+                    self.coverage.count("out-of-order");
+                    return;
+                }
+                Err(error @ AppendError::StaleProducerEpoch { .. }) => {
+                    assert_eq!(verdict, Verdict::Stale, "{error}: {numbered:?}");
+                    assert_eq!(store.watermarks().appended(), before, "a refused batch was appended");
+                    self.coverage.count("stale-epoch");
                     return;
                 }
                 Err(other) => panic!("not appended: {other}"),
@@ -990,7 +1114,9 @@ fn options(seed: u64, rng: &mut Rng) -> StoreOptions {
     options.snapshot_bytes = options.file_bytes * (1 + rng.below(6)) / 2;
     options.retention.keep_ms = KEEP_MS;
     options.retention.free_bytes_min = if rng.one_in(2) { Some(0) } else { None };
-    options.derivers = vec![(None, derive), (Some(SPAN_KIND), derive)];
+    // An hour of the store's life is a step here: nobody is forgotten, so that all can be asked for.
+    options.producer_idle_ms = i64::MAX / 2;
+    options.derivers = vec![(None, derive), (Some(SPAN_KIND), derive), (Some(BATCH_KIND), derive)];
     options
 }
 
