@@ -16,7 +16,7 @@ use braid_store::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use harness::message::{Message, SPAN_KIND, derive};
+use harness::message::{BATCH_KIND, Message, SPAN_KIND, derive};
 use harness::oracle::{Change, Oracle, read, request};
 
 const FILE_BYTES: u64 = 64 << 10;
@@ -42,7 +42,7 @@ impl Bench {
         options.flush = flush;
         options.retention.keep_ms = KEEP_MS;
         options.tail_bytes_max = 16 << 10;
-        options.derivers = vec![(None, derive), (Some(SPAN_KIND), derive)];
+        options.derivers = vec![(None, derive), (Some(SPAN_KIND), derive), (Some(BATCH_KIND), derive)];
         let clock = SimClock::new(1_790_000_000_000);
         let (store, _) = open(&options, &disk, &clock);
         let oracle = Oracle::default();
@@ -211,7 +211,7 @@ fn open(
 enum Op {
     Append { queue: u32, len: usize, key: Option<u8>, tag: Option<u8> },
     Group { queues: Vec<u32>, with_state: bool },
-    Span { queue: u32, count: u32, more: Vec<u32> },
+    Span { queue: u32, count: u32, more: Vec<u32>, batch: bool },
     State { key: u8, value: Option<u8> },
     Cut { queue: u32, percent: u64 },
     Delete,
@@ -229,8 +229,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(queue, len, key, tag)| Op::Append { queue, len, key, tag }),
         3 => (vec(0..6u32, 1..6), any::<bool>())
             .prop_map(|(queues, with_state)| Op::Group { queues, with_state }),
-        2 => (0..6u32, 1..40u32, vec(1..30u32, 0..4))
-            .prop_map(|(queue, count, more)| Op::Span { queue, count, more }),
+        3 => (0..6u32, 1..40u32, vec(1..30u32, 0..4), any::<bool>())
+            .prop_map(|(queue, count, more, batch)| Op::Span { queue, count, more, batch }),
         2 => (any::<u8>(), any::<Option<u8>>()).prop_map(|(key, value)| Op::State { key, value }),
         2 => (prop_oneof![0..6u32, 10..14u32], 0..130u64).prop_map(|(queue, percent)| Op::Cut { queue, percent }),
         1 => Just(Op::Delete),
@@ -266,9 +266,10 @@ fn apply(bench: &mut Bench, topics: &mut Vec<TopicInfo>, at: usize, op: Op) {
             let state = if with_state { vec![state_change(at as u8, Some(3))] } else { Vec::new() };
             bench.append(messages, state);
         }
-        Op::Span { queue, count, more } => {
+        Op::Span { queue, count, more, batch } => {
             let mut message = bench.message(&topic, queue, 100);
             message.count = count;
+            message.batch = batch;
             let targets = more.iter().zip(10..).map(|(&count, queue_id)| Target {
                 queue: QueueKey { topic: topic.number, queue_id },
                 count,
