@@ -67,6 +67,7 @@ struct House {
     cursors_ms: u64,
     expire_ms: u64,
     sample_ms: u64,
+    groups_ms: u64,
     complain_ms: u64,
     /// Where the log began when it was last looked at.
     first: Position,
@@ -269,7 +270,16 @@ impl Broker {
             house.sample_ms = now_ms + SAMPLE_MS;
             self.sample(now_ms);
         }
-        [house.cursors_ms, house.expire_ms, house.sample_ms].into_iter().fold(u64::MAX, u64::min) - now_ms
+        if now_ms >= house.groups_ms {
+            house.groups_ms = now_ms + self.options.classic.cursor_check_ms;
+            if let Err(error) = self.expire_group_cursors() {
+                Self::complain_in(&mut house, now_ms, "old cursors could not be forgotten", &error);
+            }
+        }
+        [house.cursors_ms, house.expire_ms, house.sample_ms, house.groups_ms]
+            .into_iter()
+            .fold(u64::MAX, u64::min)
+            - now_ms
     }
 
     fn complain(&self, now_ms: u64, what: &str, error: &Error) {

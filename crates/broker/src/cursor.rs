@@ -4,7 +4,7 @@
 //! records of one group's cursors stand in the log in the order in which memory changed: they are appended while the
 //! group's cursors are locked, which costs an append section and never a disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 
 use braid_store::{Promise, QueueKey, StateChange, TopicNumber};
@@ -16,19 +16,73 @@ use crate::group::GROUP_BYTES_MAX;
 use crate::sync::{lock, read, write};
 use crate::topic::Topic;
 
-const CURSOR_VERSION: u8 = 1;
+/// The version of values that are written.
+const CURSOR_VERSION: u8 = 2;
+/// Values of this version, which have no note and no time, are still read.
+const CURSOR_VERSION_1: u8 = 1;
 const RESET: u8 = 1;
+const NOTED: u8 = 2;
+const EPOCH: u8 = 4;
+
+/// Most bytes of a note's text.
+pub const CURSOR_METADATA_BYTES_MAX: usize = 4_096;
 
 /// Most bytes of cursors in one state record: it must fit whatever file length and flush bound a store has.
 const RECORD_BYTES_MAX: usize = 32 * 1024;
 
 /// A group's place in one queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// The next offset that the group wants.
     offset: u64,
     /// True when the place was set from outside and the group's reader has not been told yet.
     reset: bool,
+    /// What a client of classic groups committed with it. Without one it was committed by a reader that heartbeats
+    /// announce, or set from outside.
+    note: Option<Arc<Note>>,
+}
+
+/// What comes with a commit of a classic group's client.
+#[derive(Debug, PartialEq, Eq)]
+struct Note {
+    /// Wall milliseconds of the commit.
+    committed_ms: i64,
+    leader_epoch: Option<i32>,
+    metadata: Box<str>,
+}
+
+/// A commit of a classic group's client.
+#[derive(Debug, Clone, Copy)]
+pub struct NotedCommit<'a> {
+    /// Where.
+    pub queue: QueueKey,
+    /// The next offset that the group wants.
+    pub offset: u64,
+    /// The epoch of the last record that the client read, if it knows.
+    pub leader_epoch: Option<i32>,
+    /// A text of the client's own, at most [`CURSOR_METADATA_BYTES_MAX`] bytes.
+    pub metadata: &'a str,
+}
+
+/// A cursor with all that is kept of its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset that the group wants.
+    pub offset: u64,
+    /// The epoch that was committed with it.
+    pub leader_epoch: Option<i32>,
+    /// The text that was committed with it; empty when there was none.
+    pub metadata: String,
+}
+
+impl Cursor {
+    fn committed(&self) -> Committed {
+        Committed {
+            offset: self.offset,
+            leader_epoch: self.note.as_ref().and_then(|note| note.leader_epoch),
+            metadata: self.note.as_ref().map(|note| note.metadata.to_string()).unwrap_or_default(),
+        }
+    }
 }
 
 /// A cursor with its queue, for lists.
@@ -40,6 +94,8 @@ pub struct QueueCursor {
     pub queue_id: u32,
     /// The next offset that the group wants.
     pub offset: u64,
+    /// All that is kept of its commit.
+    pub committed: Committed,
 }
 
 /// All groups' cursors. A group that has none any more keeps its empty place: a commit that found it a moment ago must
@@ -64,7 +120,7 @@ struct Places {
     changed: Vec<QueueKey>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Place {
     cursor: Cursor,
     changed: bool,
@@ -97,21 +153,36 @@ fn parse_key(key: &[u8]) -> Result<(String, QueueKey), String> {
     Ok((reader.rest_as_text()?, queue))
 }
 
-fn value(cursor: Cursor) -> Vec<u8> {
-    let flags = if cursor.reset { RESET } else { 0 };
-    Writer::default().u8(CURSOR_VERSION).u8(flags).u64(cursor.offset).finish()
+fn value(cursor: &Cursor) -> Vec<u8> {
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    let epoch = cursor.note.as_ref().and_then(|note| note.leader_epoch);
+    let flags = flag(cursor.reset, RESET) | flag(cursor.note.is_some(), NOTED) | flag(epoch.is_some(), EPOCH);
+    let out = Writer::default().u8(CURSOR_VERSION).u8(flags).u64(cursor.offset);
+    let Some(note) = &cursor.note else { return out.finish() };
+    out.u64(note.committed_ms as u64).u32(epoch.unwrap_or(0) as u32).text(&note.metadata).finish()
 }
 
 fn parse_value(value: &[u8]) -> Result<Cursor, String> {
     let mut reader = Reader::new(value);
-    reader.version(CURSOR_VERSION)?;
+    let known = if value.first() == Some(&CURSOR_VERSION_1) { CURSOR_VERSION_1 } else { CURSOR_VERSION };
+    reader.version(known)?;
     let flags = reader.u8()?;
-    let cursor = Cursor { offset: reader.u64()?, reset: flags & RESET != 0 };
+    let offset = reader.u64()?;
+    let note = match known == CURSOR_VERSION && flags & NOTED != 0 {
+        true => Some(Arc::new(parse_note(flags, &mut reader)?)),
+        false => None,
+    };
     reader.end()?;
-    Ok(cursor)
+    Ok(Cursor { offset, reset: flags & RESET != 0, note })
 }
 
-fn set(group: &str, queue: QueueKey, cursor: Cursor) -> StateChange {
+fn parse_note(flags: u8, reader: &mut Reader<'_>) -> Result<Note, String> {
+    let (committed_ms, epoch) = (reader.u64()? as i64, reader.u32()? as i32);
+    let leader_epoch = (flags & EPOCH != 0).then_some(epoch);
+    Ok(Note { committed_ms, leader_epoch, metadata: reader.text()?.into_boxed_str() })
+}
+
+fn set(group: &str, queue: QueueKey, cursor: &Cursor) -> StateChange {
     StateChange { kind: CURSOR, key: key(group, queue), value: Some(value(cursor)) }
 }
 
@@ -154,7 +225,7 @@ impl Cursors {
                         "set back a cursor above its queue's end"
                     );
                     cursor.offset = next;
-                    corrections.push(set(&group, queue, cursor));
+                    corrections.push(set(&group, queue, &cursor));
                 }
                 Some(_) => {}
             }
@@ -218,9 +289,9 @@ impl Broker {
         if places.by_queue.get(&queue).is_some_and(|place| place.cursor.reset) {
             return Ok(None);
         }
-        let cursor = Cursor { offset, reset: false };
+        let cursor = Cursor { offset, reset: false, note: None };
         if durable {
-            let appended = self.append_state(&[set(group, queue, cursor)])?;
+            let appended = self.append_state(&[set(group, queue, &cursor)])?;
             places.set_appended(queue, cursor);
             return Ok(Some(appended.promise(self.level(), ())));
         }
@@ -230,9 +301,61 @@ impl Broker {
         Ok(None)
     }
 
+    /// Sets cursors of a group with what its client says of them; durable. A reset that waits for a reader of the other
+    /// kind is over: whoever commits so has read the cursor before it began. Who may commit is the caller's business.
+    ///
+    /// # Errors
+    /// `NoTopic`, `NoQueue`, `Limit`, `Invalid`, before anything is changed; or why nothing (more) could be appended.
+    pub(crate) fn commit_noted(
+        &self,
+        group: &str,
+        commits: &[NotedCommit<'_>],
+    ) -> Result<Option<Promise<()>>, Error> {
+        for commit in commits {
+            self.check_cursor_queue(commit.queue)?;
+            if commit.metadata.len() > CURSOR_METADATA_BYTES_MAX {
+                let sentence = format!("a commit's metadata has at most {CURSOR_METADATA_BYTES_MAX} bytes");
+                return Err(Error::Invalid(sentence));
+            }
+        }
+        if commits.is_empty() {
+            return Ok(None);
+        }
+        let committed_ms = self.clock.wall_ms();
+        let cursors = self.cursors.of_or_new(group, self.options.groups_max)?;
+        let mut places = lock(&cursors.places);
+        let mut promise = None;
+        let mut rest = commits;
+        while !rest.is_empty() {
+            let (mut changes, mut set_now, mut bytes) = (Vec::new(), Vec::new(), 0);
+            for commit in rest {
+                let (leader_epoch, metadata) = (commit.leader_epoch, commit.metadata.into());
+                let note = Some(Arc::new(Note { committed_ms, leader_epoch, metadata }));
+                let cursor = Cursor { offset: commit.offset, reset: false, note };
+                let change = set(group, commit.queue, &cursor);
+                bytes += bytes_of(&change);
+                if bytes > RECORD_BYTES_MAX && !changes.is_empty() {
+                    break;
+                }
+                changes.push(change);
+                set_now.push((commit.queue, cursor));
+            }
+            let appended = self.append_state(&changes)?;
+            rest = &rest[set_now.len()..];
+            set_now.into_iter().for_each(|(queue, cursor)| places.set_appended(queue, cursor));
+            promise = Some(appended.promise(self.level(), ()));
+        }
+        Ok(promise)
+    }
+
     /// A group's cursor in a queue.
     pub fn cursor(&self, group: &str, queue: QueueKey) -> Option<u64> {
         self.place(group, queue).map(|cursor| cursor.offset)
+    }
+
+    /// A group's cursor in a queue, with all that is kept of its commit.
+    pub fn committed(&self, group: &str, queue: QueueKey) -> Option<Committed> {
+        self.place(group, queue).map(|cursor| cursor.committed())
     }
 
     /// Sets a group's cursor from outside: durable, and the group's next read is answered with the new place
@@ -244,8 +367,8 @@ impl Broker {
         self.check_cursor_queue(queue)?;
         let cursors = self.cursors.of_or_new(group, self.options.groups_max)?;
         let mut places = lock(&cursors.places);
-        let cursor = Cursor { offset, reset: true };
-        let appended = self.append_state(&[set(group, queue, cursor)])?;
+        let cursor = Cursor { offset, reset: true, note: None };
+        let appended = self.append_state(&[set(group, queue, &cursor)])?;
         places.set_appended(queue, cursor);
         Ok(appended.promise(self.level(), ()))
     }
@@ -259,13 +382,14 @@ impl Broker {
     pub fn take_reset(&self, group: &str, queue: QueueKey) -> Option<u64> {
         let cursors = self.cursors.of(group)?;
         let mut places = lock(&cursors.places);
-        let cursor = places.by_queue.get(&queue)?.cursor;
+        let cursor = places.by_queue.get(&queue)?.cursor.clone();
         if !cursor.reset {
             return None;
         }
         // A crash before this is written tells the reader once more, which is harmless.
+        let offset = cursor.offset;
         places.mark(queue, Cursor { reset: false, ..cursor });
-        Some(cursor.offset)
+        Some(offset)
     }
 
     /// All cursors of a group on topics that exist, by topic number and queue.
@@ -277,7 +401,8 @@ impl Broker {
             .iter()
             .filter_map(|(queue, place)| {
                 let topic = self.topic_numbered(queue.topic)?;
-                Some(QueueCursor { topic, queue_id: queue.queue_id, offset: place.cursor.offset })
+                let committed = place.cursor.committed();
+                Some(QueueCursor { topic, queue_id: queue.queue_id, offset: committed.offset, committed })
             })
             .collect()
     }
@@ -320,10 +445,19 @@ impl Broker {
         group: &str,
         topic: Option<TopicNumber>,
     ) -> Result<Option<Promise<()>>, Error> {
+        self.remove_cursors(group, |queue, _| topic.is_none_or(|topic| queue.topic == topic))
+    }
+
+    /// Forgets those of a group's cursors that are meant; `None` when there were none.
+    fn remove_cursors(
+        &self,
+        group: &str,
+        meant: impl Fn(QueueKey, &Cursor) -> bool,
+    ) -> Result<Option<Promise<()>>, Error> {
         let Some(cursors) = self.cursors.of(group) else { return Ok(None) };
         let mut places = lock(&cursors.places);
-        let meant = |queue: &&QueueKey| topic.is_none_or(|topic| queue.topic == topic);
-        let queues: Vec<QueueKey> = places.by_queue.keys().filter(meant).copied().collect();
+        let meant = places.by_queue.iter().filter(|(queue, place)| meant(**queue, &place.cursor));
+        let queues: Vec<QueueKey> = meant.map(|(queue, _)| *queue).collect();
         let mut promise = None;
         for queues in queues.chunks(RECORD_BYTES_MAX / (16 + GROUP_BYTES_MAX)) {
             let changes: Vec<_> = queues.iter().map(|&queue| removed(group, queue)).collect();
@@ -334,6 +468,38 @@ impl Broker {
         let Places { by_queue, changed } = &mut *places;
         changed.retain(|queue| by_queue.contains_key(queue));
         Ok(promise)
+    }
+
+    /// Forgets a group's cursors in these queues; `None` when there were none.
+    ///
+    /// # Errors
+    /// Why nothing could be appended; cursors that are not removed yet stay then.
+    pub(crate) fn delete_cursors_in(
+        &self,
+        group: &str,
+        queues: &HashSet<QueueKey>,
+    ) -> Result<Option<Promise<()>>, Error> {
+        self.remove_cursors(group, |queue, _| queues.contains(&queue))
+    }
+
+    /// Forgets the cursors of a group that its classic members committed before a time, on topics that are meant.
+    ///
+    /// # Errors
+    /// Why nothing could be appended; cursors that are not removed yet stay then.
+    pub(crate) fn expire_noted(
+        &self,
+        group: &str,
+        before_ms: i64,
+        meant: impl Fn(TopicNumber) -> bool,
+    ) -> Result<Option<Promise<()>>, Error> {
+        self.remove_cursors(group, |queue, cursor| {
+            cursor.note.as_ref().is_some_and(|note| note.committed_ms < before_ms) && meant(queue.topic)
+        })
+    }
+
+    /// True when a group has a cursor.
+    pub(crate) fn has_cursors(&self, group: &str) -> bool {
+        self.cursors.of(group).is_some_and(|cursors| !lock(&cursors.places).by_queue.is_empty())
     }
 
     /// Forgets all groups' cursors on a topic that is deleted already. What cannot be appended is removed at the next
@@ -360,7 +526,7 @@ impl Broker {
         for group in &groups {
             let places = lock(&group.places);
             for &queue in &places.changed {
-                let change = set(&group.group, queue, places.by_queue[&queue].cursor);
+                let change = set(&group.group, queue, &places.by_queue[&queue].cursor);
                 bytes += bytes_of(&change);
                 changes.push(change);
             }
@@ -408,7 +574,7 @@ impl Broker {
 
     fn place(&self, group: &str, queue: QueueKey) -> Option<Cursor> {
         let cursors = self.cursors.of(group)?;
-        lock(&cursors.places).by_queue.get(&queue).map(|place| place.cursor)
+        lock(&cursors.places).by_queue.get(&queue).map(|place| place.cursor.clone())
     }
 
     /// Refuses cursors in queues that do not exist, which would fill the memory.
@@ -432,26 +598,53 @@ mod tests {
         QueueKey { topic: TopicNumber(topic), queue_id }
     }
 
+    fn at(offset: u64) -> Cursor {
+        Cursor { offset, reset: false, note: None }
+    }
+
     #[test]
     fn a_cursor_has_these_bytes() {
-        let cursor = Cursor { offset: 258, reset: true };
         assert_eq!(key("gé", queue(1, 2)), b"\0\0\0\x01\0\0\0\x02g\xc3\xa9");
         assert_eq!(parse_key(&key("gé", queue(1, 2))), Ok(("gé".to_owned(), queue(1, 2))));
-        assert_eq!(value(cursor), [1, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
-        assert_eq!(parse_value(&value(cursor)), Ok(cursor));
         assert!(parse_key(&[0; 7]).is_err());
-        assert!(parse_value(&[1, 0, 0]).is_err());
+        let note = |committed_ms, leader_epoch, metadata: &str| {
+            Some(Arc::new(Note { committed_ms, leader_epoch, metadata: metadata.into() }))
+        };
+        let cases: [(Cursor, &[u8]); 4] = [
+            (at(1), b"\x02\0\0\0\0\0\0\0\0\x01"),
+            (Cursor { reset: true, ..at(258) }, b"\x02\x01\0\0\0\0\0\0\x01\x02"),
+            (
+                Cursor { note: note(5, Some(7), "é"), ..at(1) },
+                b"\x02\x06\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\x07\0\x02\xc3\xa9",
+            ),
+            (
+                Cursor { note: note(0, None, ""), ..at(1) },
+                b"\x02\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            ),
+        ];
+        for (cursor, bytes) in cases {
+            assert_eq!(value(&cursor), bytes);
+            assert_eq!(parse_value(bytes), Ok(cursor));
+            (0..bytes.len()).for_each(|len| assert!(parse_value(&bytes[..len]).is_err(), "{len} bytes"));
+        }
+    }
+
+    #[test]
+    fn values_of_the_first_version_are_read() {
+        let old = [1, 1, 0, 0, 0, 0, 0, 0, 1, 2];
+        assert_eq!(parse_value(&old), Ok(Cursor { reset: true, ..at(258) }));
+        assert!(parse_value(&old[..9]).is_err());
+        assert!(parse_value(&[3, 0, 0]).unwrap_err().contains("version is 3"));
     }
 
     #[test]
     fn loading_sets_back_what_lies_above_and_drops_what_is_gone() {
-        let entry = |group: &str, q, offset| (key(group, q), value(Cursor { offset, reset: false }));
+        let entry = |group: &str, q, offset| (key(group, q), value(&at(offset)));
         let entries =
             vec![entry("g", queue(1, 0), 10), entry("g", queue(1, 1), 11), entry("h", queue(2, 0), 3)];
         let next = |q: QueueKey| (q.topic.0 == 1).then_some(10);
         let (cursors, corrections) = Cursors::load(entries, next).unwrap();
-        let back = Cursor { offset: 10, reset: false };
-        assert_eq!(corrections, [set("g", queue(1, 1), back), removed("h", queue(2, 0))]);
+        assert_eq!(corrections, [set("g", queue(1, 1), &at(10)), removed("h", queue(2, 0))]);
         let places = cursors.of("g").unwrap();
         let offsets: Vec<_> =
             lock(&places.places).by_queue.values().map(|place| place.cursor.offset).collect();
@@ -463,10 +656,10 @@ mod tests {
     fn a_place_is_listed_once_however_often_it_changes() {
         let mut places = Places::default();
         for offset in 0..3 {
-            places.mark(queue(1, 0), Cursor { offset, reset: false });
+            places.mark(queue(1, 0), at(offset));
         }
         assert_eq!(places.changed, [queue(1, 0)]);
-        places.set_appended(queue(1, 0), Cursor { offset: 9, reset: false });
+        places.set_appended(queue(1, 0), at(9));
         assert!(places.changed.is_empty());
     }
 }

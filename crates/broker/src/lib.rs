@@ -38,10 +38,11 @@ mod waiter;
 
 pub use broker::{Broker, Turn};
 pub use classic::{
-    Answer, ClassicOptions, GroupError, GroupState, JoinAnswer, JoinRefusal, JoinRequest, Joined,
-    JoinedMember, LeaveResult, Leaving, ParkedCall, ReadSubscriptions, SyncAnswer, SyncRequest, Synced,
+    Answer, ClassicOptions, Committer, GroupError, GroupListing, GroupOverview, GroupState, JoinAnswer,
+    JoinRefusal, JoinRequest, Joined, JoinedMember, LeaveResult, Leaving, MemberOverview, ParkedCall,
+    ReadSubscriptions, SyncAnswer, SyncRequest, Synced,
 };
-pub use cursor::QueueCursor;
+pub use cursor::{CURSOR_METADATA_BYTES_MAX, Committed, NotedCommit, QueueCursor};
 pub use delay::{DelayTable, LEVELS_MAX};
 pub use error::Error;
 pub use group::GroupConfig;

@@ -20,9 +20,11 @@
 //! A join or sync that has to wait is *parked*: its answer is a callback that is called exactly once, with no lock held,
 //! or dropped when its connection is gone. The broker's one clock moves all timers, in [`Broker::turn`](crate::Broker).
 
+mod cursors;
 mod kept;
 mod machine;
 mod member;
+mod overview;
 mod rebalance;
 mod refusal;
 mod request;
@@ -31,6 +33,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cursors::Committer;
+pub use overview::{GroupListing, GroupOverview, MemberOverview};
 pub use refusal::{GroupError, JoinRefusal};
 pub use request::{
     Answer, JoinAnswer, JoinRequest, Joined, JoinedMember, LeaveResult, Leaving, ParkedCall, SyncAnswer,
