@@ -29,11 +29,13 @@ pub enum Mode {
     Sync,
     /// Answers with 64 messages of 1 KiB that lie [`STRIDE`] apart in the log, copied and written once.
     Fetch,
+    /// Answers with as many bytes in 4 pieces of 16 KiB that lie [`STRIDE`] apart in the log.
+    FetchBatches,
 }
 
 impl Mode {
     /// All modes.
-    pub const ALL: [Mode; 4] = [Mode::Nothing, Mode::Write, Mode::Sync, Mode::Fetch];
+    pub const ALL: [Mode; 5] = [Mode::Nothing, Mode::Write, Mode::Sync, Mode::Fetch, Mode::FetchBatches];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -42,6 +44,16 @@ impl Mode {
             Mode::Write => "write",
             Mode::Sync => "sync",
             Mode::Fetch => "fetch",
+            Mode::FetchBatches => "fetch-batches",
+        }
+    }
+
+    /// Bytes of a piece of an answer to a fetch; 0 for the other modes.
+    pub(crate) fn piece_bytes(self) -> usize {
+        match self {
+            Mode::Nothing | Mode::Write | Mode::Sync => 0,
+            Mode::Fetch => RECORD_BYTES,
+            Mode::FetchBatches => BATCH_RECORDS * RECORD_BYTES,
         }
     }
 
@@ -68,7 +80,9 @@ pub struct Options {
 pub const RECORD_BYTES: usize = 1024;
 /// Messages in an answer to a fetch.
 pub const RECORDS: usize = 64;
-/// Distance of two messages of one queue, in messages: so many queues lie mixed in the log.
+/// Messages in a batch of a fetch.
+pub const BATCH_RECORDS: usize = 16;
+/// Distance of two pieces of one queue, in pieces: so many queues lie mixed in the log.
 pub const STRIDE: usize = 64;
 /// The longest payload.
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;

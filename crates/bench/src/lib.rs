@@ -12,7 +12,7 @@
 //! the broker stands beside the floor's of the same minute, and their ratio is what is worth quoting: a busy machine slows both.
 //!
 //! * [`floor`]: the floor server and how to talk to it.
-//! * [`rocketmq`]: sends and pulls of the RocketMQ protocol.
+//! * [`rocketmq`]: sends and pulls of the RocketMQ protocol. [`kafka`]: produce and fetch of Kafka's.
 //! * [`protocol`], [`generator`]: what a protocol has to offer, and the closed loop that drives it.
 //! * [`server`], [`usage`]: starting, pinning and watching servers.
 //! * [`stats`], [`rows`], [`run()`], [`report`]: what is measured, in which order, and what it says.
@@ -23,6 +23,7 @@
 pub mod error;
 pub mod floor;
 pub mod generator;
+pub mod kafka;
 pub mod protocol;
 pub mod report;
 pub mod rocketmq;

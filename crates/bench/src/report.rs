@@ -200,6 +200,8 @@ impl RowReport {
             work: match row.work {
                 Work::Send(_) => "send",
                 Work::Pull => "pull",
+                Work::Produce { .. } => "produce",
+                Work::Fetch => "fetch",
             },
             ours: Medians::of(&ours),
             floor_figures: Medians::of(&floors),

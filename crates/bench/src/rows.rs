@@ -29,6 +29,15 @@ pub enum Work {
     Send(u32),
     /// Pulls of answers of 64 KiB.
     Pull,
+    /// Kafka's produce requests with one batch of so many records of so many bytes.
+    Produce {
+        /// Records of a batch.
+        records: u32,
+        /// Bytes of a record's value.
+        value_bytes: usize,
+    },
+    /// Kafka's fetches, answered with whole batches, 64 KiB of values.
+    Fetch,
 }
 
 /// The distance from the floor that the project aims at; `None` where there is no aim.
@@ -116,6 +125,54 @@ pub const ROWS: &[Row] = &[
         target: Target { cpu_max: Some(1.54), ..NO_TARGET },
     },
     Row {
+        name: "G1k",
+        about: "Kafka: produce one record of 1 KiB, 64 connections x 1",
+        work: Work::Produce { records: 1, value_bytes: 1024 },
+        load: load(64, 1),
+        durability: Durability::Async,
+        target: Target { cpu_max: Some(1.43), ..NO_TARGET },
+    },
+    Row {
+        name: "G2k",
+        about: "Kafka: produce one record of 1 KiB, 8 connections x 32",
+        work: Work::Produce { records: 1, value_bytes: 1024 },
+        load: load(8, 32),
+        durability: Durability::Async,
+        target: Target { cpu_max: Some(2.2), ..NO_TARGET },
+    },
+    Row {
+        name: "G3a",
+        about: "Kafka: produce batches of 16 x 1 KiB, 8 connections x 4",
+        work: Work::Produce { records: 16, value_bytes: 1024 },
+        load: load(8, 4),
+        durability: Durability::Async,
+        target: Target { cpu_max: Some(1.45), ..NO_TARGET },
+    },
+    Row {
+        name: "G3b",
+        about: "Kafka: produce batches of 160 x 100 bytes, 8 connections x 4",
+        work: Work::Produce { records: 160, value_bytes: 100 },
+        load: load(8, 4),
+        durability: Durability::Async,
+        target: Target { cpu_max: Some(1.45), ..NO_TARGET },
+    },
+    Row {
+        name: "G4c",
+        about: "Kafka: produce batches of 16 x 1 KiB, 8 connections x 4",
+        work: Work::Produce { records: 16, value_bytes: 1024 },
+        load: load(8, 4),
+        durability: Durability::Sync,
+        target: Target { cpu_max: Some(1.6), rate_min: Some(0.8), p50_max: None },
+    },
+    Row {
+        name: "G5k",
+        about: "Kafka: fetch batches of 16 x 1 KiB scattered over 64 partitions, 8 connections x 1",
+        work: Work::Fetch,
+        load: load(8, 1),
+        durability: Durability::Async,
+        target: Target { cpu_max: Some(1.5), ..NO_TARGET },
+    },
+    Row {
         name: "G10",
         about: "send 1 KiB, 1 connection x 1",
         work: Work::Send(1),
@@ -130,8 +187,17 @@ impl Row {
     pub fn floor_mode(&self) -> Mode {
         match (self.work, self.durability) {
             (Work::Pull, _) => Mode::Fetch,
-            (Work::Send(_), Durability::Async) => Mode::Write,
-            (Work::Send(_), Durability::Sync) => Mode::Sync,
+            (Work::Fetch, _) => Mode::FetchBatches,
+            (Work::Send(_) | Work::Produce { .. }, Durability::Async) => Mode::Write,
+            (Work::Send(_) | Work::Produce { .. }, Durability::Sync) => Mode::Sync,
+        }
+    }
+
+    /// The listener of the broker that is asked.
+    pub fn listener(&self) -> &'static str {
+        match self.work {
+            Work::Send(_) | Work::Pull => "rocketmq",
+            Work::Produce { .. } | Work::Fetch => "kafka",
         }
     }
 }
@@ -163,10 +229,11 @@ mod tests {
             let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
             chosen(&asked).map(|rows| rows.iter().map(|row| row.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&["G2", "g1"]), Ok(vec!["G1", "G2"]));
-        assert_eq!(names(&["G4"]), Ok(vec!["G4a", "G4b"]));
+        assert_eq!(names(&["G2k", "g1"]), Ok(vec!["G1", "G2k"]));
+        assert_eq!(names(&["G2"]), Ok(vec!["G2", "G2k"]));
+        assert_eq!(names(&["G4"]), Ok(vec!["G4a", "G4b", "G4c"]));
         assert_eq!(names(&[]).map(|all| all.len()), Ok(ROWS.len()));
-        for unknown in ["G", "G3", ""] {
+        for unknown in ["G", "G6", ""] {
             assert_eq!(names(&["G1", unknown]), Err(unknown.to_owned()));
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::{BenchError, Doing, Result};
 use crate::floor::{self, Mode};
 use crate::generator::{Measured, Span, drive};
+use crate::kafka::{Fetch, Produce};
 use crate::protocol::Protocol;
 use crate::report::{Figures, Group, RowReport};
 use crate::rocketmq::{Pull, Send};
@@ -124,7 +125,7 @@ fn run_row(row: &Row, options: &Options, launcher: &Launcher, dir: &Path) -> Res
         mode = Mode::Nothing;
     }
     let mut floor = floor_side(row, mode, launcher, &dir.join("floor"))?;
-    let broker = launcher.broker(row.durability, &options.sets, &dir.join("braidmq"))?;
+    let broker = launcher.broker(row.listener(), row.durability, &options.sets, &dir.join("braidmq"))?;
     let protocol: Box<dyn Protocol> = match row.work {
         Work::Send(messages) => Box::new(Send::new("Bench", QUEUES, messages, MESSAGE_BYTES)),
         Work::Pull => Box::new(Pull::new(
@@ -134,6 +135,10 @@ fn run_row(row: &Row, options: &Options, launcher: &Launcher, dir: &Path) -> Res
             MESSAGE_BYTES,
             (floor::RECORDS * floor::RECORD_BYTES) as u32,
         )),
+        Work::Produce { records, value_bytes } => {
+            Box::new(Produce::new("Bench", QUEUES, records, value_bytes))
+        }
+        Work::Fetch => Box::new(Fetch::new("Bench", floor::STRIDE as u32, PULLED_PER_QUEUE, MESSAGE_BYTES)),
     };
     let mut broker = Side::new(broker, protocol)?;
     let measured = Duration::from_secs_f64(options.seconds);
@@ -155,13 +160,18 @@ fn run_row(row: &Row, options: &Options, launcher: &Launcher, dir: &Path) -> Res
 
 fn floor_side(row: &Row, mode: Mode, launcher: &Launcher, dir: &Path) -> Result<Side> {
     let log_bytes = match mode {
-        Mode::Fetch => floor::STRIDE as u64 * u64::from(PULLED_PER_QUEUE) * floor::RECORD_BYTES as u64,
+        Mode::Fetch | Mode::FetchBatches => {
+            floor::STRIDE as u64 * u64::from(PULLED_PER_QUEUE) * floor::RECORD_BYTES as u64
+        }
         Mode::Nothing | Mode::Write | Mode::Sync => APPEND_LOG_BYTES,
     };
     let server = launcher.floor(mode, dir, log_bytes)?;
     let protocol: Box<dyn Protocol> = match row.work {
-        Work::Pull => Box::new(floor::Fetch::default()),
+        Work::Pull | Work::Fetch => Box::new(floor::Fetch::default()),
         Work::Send(messages) => Box::new(floor::Append::new(mode, messages, MESSAGE_BYTES, dir, log_bytes)?),
+        Work::Produce { records, value_bytes } => {
+            Box::new(floor::Append::new(mode, records, value_bytes, dir, log_bytes)?)
+        }
     };
     Side::new(server, protocol)
 }

@@ -67,11 +67,18 @@ impl Launcher {
         self.start("the floor", "floor", command, dir)
     }
 
-    /// Starts the broker with its data in `dir`, which is made, and with these further keys of its configuration.
+    /// Starts the broker with its data in `dir`, which is made, and with these further keys of its configuration. Its
+    /// address is that of the listener of this name.
     ///
     /// # Errors
     /// When it does not serve.
-    pub fn broker(&self, durability: Durability, sets: &[String], dir: &Path) -> Result<Server> {
+    pub fn broker(
+        &self,
+        listener: &str,
+        durability: Durability,
+        sets: &[String],
+        dir: &Path,
+    ) -> Result<Server> {
         let mut command = Command::new(&self.binary);
         command.arg("start").arg("--data").arg(dir.join("data")).arg("--ready-file").arg(ready_file(dir));
         let flush = format!("store.flush={}", durability.name());
@@ -79,6 +86,7 @@ impl Launcher {
             "listen.nameserver=127.0.0.1:0",
             "listen.rocketmq=127.0.0.1:0",
             "listen.rocketmq_fast=off",
+            "listen.kafka=127.0.0.1:0",
             "listen.kafka=127.0.0.1:0",
             // One core, one thread that serves.
             "listen.threads=1",
@@ -90,7 +98,7 @@ impl Launcher {
         for setting in sets {
             command.args(["--set", setting]);
         }
-        self.start("braidmq", "rocketmq", command, dir)
+        self.start("braidmq", listener, command, dir)
     }
 
     fn start(&self, name: &'static str, listener: &str, mut command: Command, dir: &Path) -> Result<Server> {

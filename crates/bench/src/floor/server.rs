@@ -224,7 +224,7 @@ impl Log {
             left -= bytes;
         }
         file.sync_all().doing("write the floor's log")?;
-        let image = if options.mode == Mode::Fetch {
+        let image = if options.mode.piece_bytes() > 0 {
             fs::read(&path).doing("read the floor's log")?
         } else {
             Vec::new()
@@ -234,14 +234,15 @@ impl Log {
 
     fn answer(&mut self, payload: &[u8], cursor: &mut usize, out: &mut Vec<u8>) {
         let echo = &payload[..ECHO_BYTES];
-        if self.mode == Mode::Fetch {
+        let piece = self.mode.piece_bytes();
+        if piece > 0 {
             out.extend_from_slice(&((RECORDS * RECORD_BYTES) as u64).to_be_bytes());
             out.extend_from_slice(echo);
             let queue = u32::from_be_bytes([echo[4], echo[5], echo[6], echo[7]]) as usize % STRIDE;
-            let per_queue = self.image.len() / (STRIDE * RECORD_BYTES);
-            for _ in 0..RECORDS {
-                let at = (*cursor % per_queue * STRIDE + queue) * RECORD_BYTES;
-                out.extend_from_slice(&self.image[at..at + RECORD_BYTES]);
+            let per_queue = self.image.len() / (STRIDE * piece);
+            for _ in 0..RECORDS * RECORD_BYTES / piece {
+                let at = (*cursor % per_queue * STRIDE + queue) * piece;
+                out.extend_from_slice(&self.image[at..at + piece]);
                 *cursor += 1;
             }
             return;
