@@ -17,6 +17,8 @@ pub(crate) struct Broker {
     dir: tempfile::TempDir,
     /// Where the broker role listens.
     pub(crate) address: SocketAddr,
+    /// Where Kafka clients are served.
+    pub(crate) kafka: SocketAddr,
 }
 
 impl Broker {
@@ -49,9 +51,11 @@ impl Broker {
             std::thread::sleep(POLL);
         }
         let ready: serde_json::Value = serde_json::from_slice(&fs::read(&ready)?)?;
-        let address =
-            ready["listeners"]["rocketmq"].as_str().context("the ready file names no rocketmq listener")?;
-        Ok(Self { child, dir, address: address.parse()? })
+        let listener = |name: &str| -> Result<SocketAddr> {
+            let address = ready["listeners"][name].as_str();
+            Ok(address.with_context(|| format!("the ready file names no {name} listener"))?.parse()?)
+        };
+        Ok(Self { child, dir, address: listener("rocketmq")?, kafka: listener("kafka")? })
     }
 
     /// Resident memory, from the kernel's own account.

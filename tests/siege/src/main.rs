@@ -10,6 +10,7 @@
 
 mod broker;
 mod client;
+mod kafka;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -53,7 +54,21 @@ fn main() -> Result<()> {
         pulls_with_long_tags(address)
     });
     drop((waiting, idle));
+    kafka_waves(&mut siege);
     siege.finish()
+}
+
+/// The same and more against the Kafka listener.
+fn kafka_waves(siege: &mut Siege) {
+    let (address, seed) = (siege.broker.kafka, siege.seed);
+    let half_open = siege.wave("Kafka: half-open frames", 200, || kafka::half_open_frames(address, 200));
+    drop(half_open);
+    siege.wave("Kafka: bad frames are closed", 8, || kafka::bad_frames_are_closed(address));
+    siege.wave("Kafka: garbage is closed", 8, || kafka::garbage_is_closed(address, seed));
+    siege.wave("Kafka: a topic of 10,000 partitions", 8, || kafka::a_topic_of_many_partitions(address));
+    siege.wave("Kafka: a fetch of 5,000 partitions is woken", 8, || kafka::a_wide_fetch_is_woken(address));
+    siege.wave("Kafka: members vanish while they wait", 8, || kafka::members_that_vanish(address, 200));
+    siege.wave("Kafka: clients that never read", 8, || kafka::clients_that_never_read(address, 8));
 }
 
 struct Options {
@@ -129,7 +144,7 @@ impl Siege {
                 "the good client did not get its message back"
             );
         }
-        Ok(())
+        kafka::good_client(self.broker.kafka)
     }
 
     fn finish(mut self) -> Result<()> {
