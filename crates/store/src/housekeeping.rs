@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use braid_io::{Clock, disk::replace_file};
 
+use crate::appender::Appender;
 use crate::files::Pace;
 use crate::health::lock;
 use crate::producers::{self, Producer, ProducerKey};
@@ -160,21 +161,18 @@ impl Shard {
         pause
     }
 
-    /// Forgets producers that were idle for too long, by the log's own time.
+    /// Forgets producers that were idle for too long by the log's own time: where nothing is appended nobody is forgotten,
+    /// and a clock that jumped tells nothing before records have its time.
     fn keep_producers(&self, house: &mut House, now: u64) {
         if now < house.producers_due_ms {
             return;
         }
         house.producers_due_ms = now + PRODUCERS_INTERVAL_MS;
-        let before =
-            |store_ms: i64| store_ms.max(self.clock.wall_ms()).saturating_sub(self.options.producer_idle_ms);
-        loop {
-            let mut appender = lock(&self.appender);
-            let before = before(appender.store_ms());
-            if !appender.producers.expire(before) {
-                break;
-            }
-        }
+        let expire = |appender: &mut Appender| {
+            let before = appender.store_ms().saturating_sub(self.options.producer_idle_ms);
+            appender.producers.expire(before)
+        };
+        while expire(&mut lock(&self.appender)) {}
     }
 
     fn follow_with_superblock(&self, house: &mut House) -> io::Result<()> {

@@ -6,6 +6,7 @@ use super::*;
 use crate::append::Target;
 use crate::options::LOOK_INSIDE;
 use crate::progress::Level;
+use crate::snapshot::Snapshot;
 
 /// A batch of `count` messages with a producer's numbers.
 fn numbered(
@@ -325,6 +326,10 @@ fn an_idle_producer_is_forgotten_after_its_time_and_the_oldest_at_the_bound() {
     batch(&store, &t, (3, 0, 1, 1), 1);
     bench.clock.advance(60_001);
     keep_house(&store, 2);
+    assert_eq!(known(&store), [2, 3], "the log's time stands still");
+    send(&store, &t, 1, b"time goes on");
+    bench.clock.advance(60_000);
+    keep_house(&store, 2);
     assert_eq!(known(&store), [3]);
     // A start knows no more than the bound, and those that are too old go again.
     drop(store);
@@ -352,6 +357,85 @@ fn a_snapshot_has_all_pages() {
     drop(store);
     let (store, _) = bench.open();
     assert_eq!(store.producers_of(queue(&t, 0)), before);
+}
+
+/// Pages of the table are copied while appends go on, so a snapshot may know producers better than its position says. The
+/// records behind the position are replayed, and must change nothing.
+#[test]
+fn a_snapshot_that_knows_more_of_producers_than_its_position_is_taken() {
+    let bench = bench();
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    let mut places = Vec::new();
+    for i in 0..8 {
+        places.push(batch(&store, &t, (7, 0, i, i), 1).records[0].position.0);
+        places.push(batch(&store, &t, (8, i as i16, 0, 4), 5).records[0].position.0);
+    }
+    let known = store.producers_of(queue(&t, 0));
+    store.close().unwrap();
+    drop(store);
+    let path = Path::new("/data/braid/snapshot");
+    let whole = Snapshot::decode(&bench.disk.bytes(path).unwrap()).unwrap();
+    for &position in &places {
+        let disk = bench.disk.copy(position);
+        let older = Snapshot { position, last_group: position, ..whole.clone() };
+        braid_io::disk::replace_file(&disk.process(), path, &older.encode()).unwrap();
+        let bench = Bench { disk, clock: bench.clock.clone(), options: bench.options.clone() };
+        let (store, report) = bench.open();
+        assert!(report.damage.is_empty() && report.scanned_records > 0, "{report:?}");
+        assert_eq!(store.producers_of(queue(&t, 0)), known, "from {position}");
+        for i in 3..8 {
+            assert!(try_batch(&store, &t, (7, 0, i, i), 1).unwrap().duplicate, "from {position}");
+        }
+        assert!(try_batch(&store, &t, (8, 7, 0, 4), 5).unwrap().duplicate);
+        assert_eq!(expected(&store, &t, (7, 0, 9, 9)), Some(8));
+        assert_eq!(expected(&store, &t, (7, 0, 8, 8)), None);
+    }
+}
+
+/// Writers of several threads, and snapshots all the time: whatever page a writer falls between, a start finds the
+/// producers as the log has them.
+#[test]
+fn snapshots_that_are_taken_between_appends_lose_no_producer() {
+    const WRITERS: i64 = 2;
+    const PRODUCERS: i64 = 400;
+    let mut bench = bench();
+    bench.options.snapshot_bytes = 4 << 10;
+    let (store, _) = bench.open();
+    let t = topic(&store, "T");
+    let left = std::sync::atomic::AtomicI64::new(WRITERS);
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (store, t, left) = (&store, &t, &left);
+            scope.spawn(move || {
+                for round in 0..4 {
+                    for id in 0..PRODUCERS {
+                        while matches!(
+                            try_batch(store, t, (writer * PRODUCERS + id, 0, round, round), 1),
+                            Err(AppendError::Busy { .. })
+                        ) {
+                            std::thread::yield_now();
+                        }
+                    }
+                }
+                left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        while left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            store.write_turn();
+            store.flush_turn();
+            store.housekeeping();
+        }
+    });
+    drain(&store);
+    let known = store.producers_of(queue(&t, 0));
+    assert!(known.len() as i64 == WRITERS * PRODUCERS && known.iter().all(|p| p.last_sequence == 3));
+    drop(store);
+    bench.disk.crash();
+    let snapshot = Snapshot::decode(&bench.disk.bytes(Path::new("/data/braid/snapshot")).unwrap()).unwrap();
+    assert!(!snapshot.producers.is_empty(), "a snapshot was taken");
+    let (store, _) = bench.open();
+    assert_eq!(store.producers_of(queue(&t, 0)), known);
 }
 
 #[test]
