@@ -85,6 +85,25 @@ pub(crate) fn kafka_java(workspace: &Workspace, against: &Against) -> Result<Out
     Ok(report.outcome())
 }
 
+/// Both kinds of clients on one broker.
+pub(crate) fn kafka_crossing(workspace: &Workspace, binary: PathBuf) -> Result<Outcome> {
+    let args = ["test", &Against::Binary(binary).property(), &scale(workspace)];
+    run_suite(workspace, "kafka-crossing", "kafka-crossing", &args)
+}
+
+/// The programs that come with Apache Kafka.
+pub(crate) fn kafka_tools(workspace: &Workspace, against: &Against) -> Result<Outcome> {
+    let args = ["test", &against.property(), &scale(workspace)];
+    run_suite(workspace, "kafka-tools", "kafka-tools", &args)
+}
+
+/// Raw requests, sent to our binary and to Apache Kafka.
+pub(crate) fn kafka_diff(workspace: &Workspace, binary: PathBuf) -> Result<Outcome> {
+    let reference = Against::ApacheKafka(kafka_lib(workspace)?);
+    let args = ["test", &Against::Binary(binary).property(), &reference.property()];
+    run_suite(workspace, "kafka-diff", "kafka-diff", &args)
+}
+
 fn run_suite(workspace: &Workspace, project: &str, name: &str, args: &[&str]) -> Result<Outcome> {
     finish(run::start(&mut maven(workspace, project, name, args), &workspace.log(name))?)
 }
@@ -147,6 +166,7 @@ pub(crate) fn against_apache(record: bool) -> Result<bool> {
     report.add("rocketmq-java", rocketmq_java(&workspace, &against)?);
     let kafka = Against::ApacheKafka(kafka_lib(&workspace)?);
     report.add("kafka-java", kafka_java(&workspace, &kafka)?);
+    report.add("kafka-tools", kafka_tools(&workspace, &kafka)?);
     let outcome = report.outcome();
     println!("{}\n{}", outcome.text(), outcome.counts());
     Ok(outcome.counts().failed == 0)

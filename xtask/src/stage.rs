@@ -122,6 +122,14 @@ const STAGES: &[Stage] = &[
     Stage::new("rocketmq-java", "Apache's Java client, two versions", Needs::BinaryAndJava, rocketmq_java),
     Stage::new("mqadmin", "mqadmin prints what it prints against Apache", Needs::BinaryAndJava, mqadmin),
     Stage::new("kafka-java", "Kafka's Java client", Needs::BinaryAndJava, kafka_java),
+    Stage::new(
+        "kafka-crossing",
+        "one protocol's clients read the other's messages",
+        Needs::BinaryAndJava,
+        kafka_crossing,
+    ),
+    Stage::new("kafka-tools", "the programs that come with Kafka", Needs::BinaryAndJava, kafka_tools),
+    Stage::new("kafka-diff", "raw answers compared with Apache Kafka's", Needs::BinaryAndJava, kafka_diff),
     Stage::new("crash", "kill -9 loses nothing that was acknowledged", Needs::Binary, crash),
     Stage::new("crash-mutant", "the crash rig catches a planted defect", Needs::Nothing, crash_mutant),
     Stage::new("siege", "thousands of connections, garbage, deaf clients", Needs::Binary, siege),
@@ -265,6 +273,18 @@ fn mqadmin(workspace: &Workspace) -> Result<Outcome> {
 
 fn kafka_java(workspace: &Workspace) -> Result<Outcome> {
     interop::kafka_java(workspace, &Against::Binary(workspace.release_binary()))
+}
+
+fn kafka_crossing(workspace: &Workspace) -> Result<Outcome> {
+    interop::kafka_crossing(workspace, workspace.release_binary())
+}
+
+fn kafka_tools(workspace: &Workspace) -> Result<Outcome> {
+    interop::kafka_tools(workspace, &Against::Binary(workspace.release_binary()))
+}
+
+fn kafka_diff(workspace: &Workspace) -> Result<Outcome> {
+    interop::kafka_diff(workspace, workspace.release_binary())
 }
 
 fn crash(workspace: &Workspace) -> Result<Outcome> {
