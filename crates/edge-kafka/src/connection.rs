@@ -368,10 +368,6 @@ impl Connection {
         self.kick.notify_one();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.get()
-    }
-
     /// Gives back what the connection counts for in its reactor's sums. For the reactor, once, at the end.
     pub(crate) fn settle(&self, reactor: &Reactor) {
         self.closed.set(true);

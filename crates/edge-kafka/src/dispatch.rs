@@ -11,10 +11,10 @@ use braid_wire_kafka::{DecodeError, Input, error_code, header, keys};
 use bytes::Bytes;
 
 use crate::connection::Connection;
-use crate::metadata;
 use crate::reactor::Reactor;
 use crate::reply::{Head, Outcome, Reply};
 use crate::shared::Shared;
+use crate::{fetch, metadata, produce};
 
 /// A request as its handler sees it.
 pub(crate) struct Call<'a> {
@@ -76,6 +76,8 @@ pub(crate) const fn api(key: i16, min: i16, max: i16, handler: Handler) -> Api {
 
 /// The data plane and what every client begins with; the most frequent first.
 const HANDLERS: &[Api] = &[
+    api(keys::PRODUCE, 3, 13, produce::handle),
+    api(keys::FETCH, 4, 18, fetch::handle),
     api(keys::METADATA, 0, 13, metadata::handle),
     api(keys::API_VERSIONS, 0, API_VERSIONS_MAX, api_versions),
 ];

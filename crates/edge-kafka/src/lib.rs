@@ -14,21 +14,28 @@
 //!
 //! * [`Edge`], [`RunningEdge`]: bind, serve, shut down.
 //! * [`EdgeOptions`]: addresses, names, switches; all bounds are constants of [`options`].
+//! * [`derive()`]: what the store must be told of Kafka's batches before it is opened.
 
 mod connection;
 mod dispatch;
 mod edge;
 mod error;
+mod fetch;
 mod metadata;
 mod metrics;
 mod names;
 pub mod options;
 mod outbox;
+mod policy;
+mod produce;
 mod reactor;
 mod reply;
 mod shared;
+mod topics;
 
+pub use braid_wire_kafka::batch::PAYLOAD_KIND;
 pub use edge::{BindError, Edge, RunningEdge};
 pub use metrics::Counts;
 pub use names::cluster_id;
 pub use options::EdgeOptions;
+pub use policy::derive;

@@ -101,12 +101,8 @@ fn asked(
         Some(topic) => topic,
         None if !names::is_legal(name) => return missing(error_code::INVALID_TOPIC_EXCEPTION),
         None if !may_make => return missing(error_code::UNKNOWN_TOPIC_OR_PARTITION),
-        None => match make(call, name) {
-            Ok((topic, promise)) => {
-                // The last one that was made stands behind the others in the log.
-                *made = promise.or(made.take());
-                topic
-            }
+        None => match make(call, name, made) {
+            Ok(topic) => topic,
             Err(code) => return missing(code),
         },
     };
@@ -114,24 +110,24 @@ fn asked(
 }
 
 /// Makes a topic with the default number of partitions.
-fn make(call: &Call<'_>, name: &str) -> Result<(Arc<Topic>, Option<Promise<Arc<Topic>>>), i16> {
+fn make(call: &Call<'_>, name: &str, made: &mut Option<Promise<Arc<Topic>>>) -> Result<Arc<Topic>, i16> {
     let shared = call.shared();
     names::check_new(&shared.broker, name).map_err(|(code, _)| code)?;
     let config = TopicConfig::new(name, shared.options.default_partitions);
-    let promise = match shared.broker.create_topic(config) {
+    match shared.broker.create_topic(config) {
         Ok(promise) => {
             call.reactor.appended();
-            Some(promise)
+            // The last one that is made stands behind the others in the log.
+            *made = Some(promise);
         }
         // Another client was faster.
-        Err(Error::TopicExists(_)) => None,
+        Err(Error::TopicExists(_)) => {}
         Err(refusal) => {
             tracing::warn!(topic = name, error = %refusal, "a topic could not be made on first use");
             return Err(error::code(&refusal));
         }
-    };
-    let topic = shared.broker.topic(name).ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)?;
-    Ok((topic, promise))
+    }
+    shared.broker.topic(name).ok_or(error_code::UNKNOWN_TOPIC_OR_PARTITION)
 }
 
 fn found(shared: &Shared, topic: &Topic, name: String) -> ResponseTopic<'static> {

@@ -97,12 +97,15 @@ pub(crate) fn check_new(broker: &Broker, name: &str) -> Result<(), (i16, String)
     Ok(())
 }
 
-/// Whether a topic belongs to the machinery of the other protocol, and is named only to those who ask for it.
+/// Whether what lies in a topic is known by its place, so that no client may write to it.
+pub(crate) fn is_machinery(broker: &Broker, topic: &Topic) -> bool {
+    let policy = broker.policy();
+    policy.delay_topic == topic.name() || policy.discarded_topics.iter().any(|name| name == topic.name())
+}
+
+/// Whether a topic belongs to the other protocol's system, and is named only to those who ask for it.
 pub(crate) fn is_hidden(broker: &Broker, topic: &Topic) -> bool {
-    let name = topic.name();
-    broker.is_system_topic(name)
-        || broker.policy().discarded_topics.iter().any(|discarded| discarded == name)
-        || !is_legal(&shown(name))
+    is_machinery(broker, topic) || broker.is_system_topic(topic.name()) || !is_legal(&shown(topic.name()))
 }
 
 /// Whether a topic is shown as an internal one, which consumers of a pattern pass over: what RocketMQ groups retry and gave up.

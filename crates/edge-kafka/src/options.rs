@@ -38,8 +38,12 @@ pub const FLUSH_TIMEOUT_MS: u64 = 5_000;
 pub const FETCH_BYTES_MAX: usize = 55 << 20;
 /// The longest wait of a fetch, whatever the client asks for, in milliseconds.
 pub const FETCH_WAIT_MS_MAX: u64 = 300_000;
-/// Partitions of one fetch; a request with more closes its connection.
-pub const FETCH_PARTITIONS_MAX: usize = 100_000;
+/// Partitions (or topics) of one request of the data plane; one with more closes its connection.
+pub const PARTITIONS_MAX: usize = 100_000;
+/// Bytes of fetches that wait for records, per reactor; further ones are answered at once.
+pub const PARKED_BYTES_ALL_MAX: usize = 64 << 20;
+/// Reads of one fetch that may wait for the disk; the partitions behind them are answered without records.
+pub const COLD_READS_MAX: usize = 64;
 
 /// Addresses, names and switches of the Kafka edge.
 #[derive(Debug, Clone)]

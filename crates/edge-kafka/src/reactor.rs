@@ -152,12 +152,16 @@ pub(crate) struct Reactor {
     pub(crate) shared: Arc<Shared>,
     /// Where reads go; see [`Connection`].
     pub(crate) scratch: RefCell<BytesMut>,
+    /// Where batches are stamped; see `produce`.
+    pub(crate) stamped: RefCell<Vec<u8>>,
     /// Bytes that wait in all outboxes.
     pub(crate) out_bytes: Cell<usize>,
     /// Bytes of all unfinished requests.
     pub(crate) partial_bytes: Cell<usize>,
     /// Requests that wait in their connections' tasks.
     pub(crate) waiting: Cell<usize>,
+    /// Bytes of requests that wait for records.
+    pub(crate) parked_bytes: Cell<usize>,
     bells: RefCell<HashMap<u64, Rc<Notify>>>,
     bells_made: Cell<u64>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
@@ -188,9 +192,11 @@ pub(crate) fn run(
         index,
         shared,
         scratch: RefCell::default(),
+        stamped: RefCell::default(),
         out_bytes: Cell::new(0),
         partial_bytes: Cell::new(0),
         waiting: Cell::new(0),
+        parked_bytes: Cell::new(0),
         bells: RefCell::default(),
         bells_made: Cell::new(0),
         connections: RefCell::default(),

@@ -51,16 +51,6 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Notes that the next two bytes are the error code of something that is promised.
-    pub(crate) fn promised_code(&mut self) {
-        self.codes.push(self.bytes.len() as u32);
-    }
-
-    /// The log's bytes, behind what was appended so far.
-    pub(crate) fn slice(&mut self, bytes: Bytes) {
-        self.slices.push((self.bytes.len(), bytes));
-    }
-
     /// How many bytes of the log it has.
     pub(crate) fn log_bytes(&self) -> usize {
         self.slices.iter().map(|(_, slice)| slice.len()).sum()

@@ -44,9 +44,9 @@ impl Shared {
         (host, self.options.advertised_port.unwrap_or(self.address.port()))
     }
 
-    /// The epoch of the one leader. -1 is "not known".
+    /// The epoch of the one leader: the log's.
     pub(crate) fn leader_epoch(&self) -> i32 {
-        -1
+        self.store.epoch() as i32
     }
 
     /// The store host of what arrives on `connection`: the advertised address if it is one, else where the producer reached us.

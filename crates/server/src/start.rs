@@ -21,7 +21,7 @@ use braid_broker::{Broker, BrokerOptions};
 use braid_edge_rocketmq::{Edge, EdgeOptions, RunningEdge};
 use braid_io::{Clock, Disk, OsDisk, SystemClock};
 use braid_store::driver::Driver;
-use braid_store::{OpenError, RecoveryReport, RetentionOptions, Store, StoreOptions};
+use braid_store::{Deriver, OpenError, RecoveryReport, RetentionOptions, Store, StoreOptions};
 
 use crate::cli::StartArgs;
 use crate::commands::config::load;
@@ -210,6 +210,14 @@ impl Running {
     }
 }
 
+/// How indexes are derived from the records of each payload kind, for whoever opens a store.
+pub fn derivers() -> Vec<(Option<&'static str>, Deriver)> {
+    vec![
+        (None, braid_edge_rocketmq::derive),
+        (Some(braid_edge_kafka::PAYLOAD_KIND), braid_edge_kafka::derive),
+    ]
+}
+
 fn store_options(config: &Config) -> StoreOptions {
     let (store, retention) = (&config.store, &config.retention);
     // The keys' ranges end at 100.
@@ -229,7 +237,7 @@ fn store_options(config: &Config) -> StoreOptions {
             percent(retention.disk_refuse_percent),
         ],
     };
-    options.derivers = vec![(None, braid_edge_rocketmq::derive)];
+    options.derivers = derivers();
     options
 }
 

@@ -374,12 +374,28 @@ impl ResponseWriter {
     /// # Panics
     /// If the frame is longer than `i32::MAX`.
     pub fn end(mut self, endpoints: &[NodeEndpoint<'_>]) -> Response {
+        self.finish(endpoints);
+        Response { head: self.head.into(), pieces: self.pieces, piece_bytes: self.piece_bytes }
+    }
+
+    /// Ends the frame as [`end`](Self::end) does, and gives its parts: the heads as one, and the slices of the log, each with the
+    /// place in the heads before which it stands.
+    ///
+    /// # Panics
+    /// If the frame is longer than `i32::MAX`.
+    pub fn end_in_parts(mut self, endpoints: &[NodeEndpoint<'_>]) -> (Vec<u8>, Vec<(usize, Bytes)>) {
+        self.finish(endpoints);
+        (self.head, self.pieces)
+    }
+}
+
+impl ResponseWriter {
+    fn finish(&mut self, endpoints: &[NodeEndpoint<'_>]) {
         self.promised.end();
         if self.flexible {
             put_endpoints(if self.version >= ENDPOINTS { endpoints } else { &[] }, &mut self.head);
         }
         frame::finish(&mut self.head, 0, self.piece_bytes);
-        Response { head: self.head.into(), pieces: self.pieces, piece_bytes: self.piece_bytes }
     }
 }
 

@@ -206,6 +206,11 @@ impl<'o> ResponseWriter<'o> {
         self.end_topic();
     }
 
+    /// Bytes in the buffer so far: the next partition's error code is written 4 bytes behind that.
+    pub fn written(&self) -> usize {
+        self.out.len()
+    }
+
     fn end_topic(&mut self) {
         if self.flexible && self.promised.is_last_partition() {
             put_uvarint(self.out, 0);

@@ -10,7 +10,8 @@ use braid_broker::{Broker, BrokerOptions, Policy, PropertyNames};
 use braid_edge_kafka::{Edge, EdgeOptions, RunningEdge};
 use braid_io::{OsDisk, SystemClock};
 use braid_store::{Store, StoreOptions};
-use braid_wire_kafka::messages::Message;
+use braid_wire_kafka::batch::{BatchHead, BatchView, BatchWriter, RecordDraft};
+use braid_wire_kafka::messages::{Message, fetch, produce};
 use braid_wire_kafka::{Input, RequestHeader, frame, header};
 use bytes::{Bytes, BytesMut};
 
@@ -65,6 +66,10 @@ impl Server {
         let mut store_options = StoreOptions::new(dir);
         store_options.file_bytes = 16 << 20;
         store_options.prewrite_bytes = 1 << 20;
+        store_options.derivers = vec![
+            (None, |_| braid_store::Facts::default()),
+            (Some(braid_edge_kafka::PAYLOAD_KIND), braid_edge_kafka::derive),
+        ];
         let clock = Arc::new(SystemClock::default());
         let (store, report) = Store::open(store_options, Arc::new(OsDisk), clock.clone()).unwrap();
         assert!(report.damage.is_empty());
@@ -84,6 +89,19 @@ impl Server {
         let edge = edge.serve().unwrap();
         let address = edge.address();
         Self { running: Some(Running { edge, store_driver, broker_driver }), address, broker }
+    }
+
+    /// Makes a topic.
+    pub(crate) fn topic(&self, name: &str, partitions: u32) {
+        self.topic_with(name, partitions, &[]);
+    }
+
+    /// Makes a topic with settings of its own.
+    pub(crate) fn topic_with(&self, name: &str, partitions: u32, attributes: &[(&str, &str)]) {
+        let mut config = braid_broker::TopicConfig::new(name, partitions);
+        config.attributes =
+            attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        drop(self.broker.create_topic(config).unwrap());
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -186,6 +204,64 @@ impl Client {
         assert_eq!(found, correlation_id, "answers come in the order of requests");
         frame.slice(body..)
     }
+}
+
+/// A batch with these values, at times from 1,000,000 on.
+pub(crate) fn batch(values: &[&[u8]]) -> Vec<u8> {
+    batch_with(BatchHead::default(), values)
+}
+
+pub(crate) fn batch_with(head: BatchHead, values: &[&[u8]]) -> Vec<u8> {
+    let mut batch = BatchWriter::new(head);
+    for (timestamp, value) in (1_000_000..).zip(values) {
+        batch.push(&RecordDraft { timestamp, key: None, value: Some(value), headers: &[] });
+    }
+    batch.finish()
+}
+
+/// A producer's batch.
+pub(crate) fn numbered(producer_id: i64, epoch: i16, sequence: i32, values: &[&[u8]]) -> Vec<u8> {
+    let head =
+        BatchHead { producer_id, producer_epoch: epoch, base_sequence: sequence, ..BatchHead::default() };
+    batch_with(head, values)
+}
+
+/// The values of all records in a sequence of batches, with their offsets.
+pub(crate) fn records(mut bytes: &[u8]) -> Vec<(i64, Vec<u8>)> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let batch = BatchView::parse(bytes).expect("a batch");
+        assert_eq!(batch.stored_crc(), batch.computed_crc());
+        let payload = batch.payload(1 << 20).expect("readable");
+        for record in batch.records(&payload) {
+            let record = record.expect("a record");
+            let offset = batch.base_offset() + i64::from(record.offset_delta);
+            records.push((offset, record.value.unwrap_or_default().to_vec()));
+        }
+        bytes = &bytes[batch.len()..];
+    }
+    records
+}
+
+/// What is produced to one partition.
+pub(crate) fn to<'a>(topic: &'a str, index: i32, acks: i16, records: &'a [u8]) -> produce::Request<'a> {
+    let partition = produce::RequestPartition { index, records: Some(records.into()) };
+    let topic =
+        produce::RequestTopic { name: topic.into(), partition_data: vec![partition], ..Default::default() };
+    produce::Request { acks, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() }
+}
+
+/// A fetch of these partitions of a topic, from these offsets on.
+pub(crate) fn from<'a>(topic: &'a str, partitions: &[(i32, i64)]) -> fetch::Request<'a> {
+    let partitions = partitions.iter().map(|&(partition, fetch_offset)| fetch::RequestPartition {
+        partition,
+        fetch_offset,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    });
+    let topic =
+        fetch::RequestTopic { topic: topic.into(), partitions: partitions.collect(), ..Default::default() };
+    fetch::Request { max_bytes: 50 << 20, min_bytes: 1, topics: vec![topic], ..Default::default() }
 }
 
 /// Decodes a whole body.

@@ -142,7 +142,7 @@ pub fn run(command: &StoreCommand, out: &mut Out) -> CliResult {
 
 fn options(dir: &Path) -> StoreOptions {
     let mut options = StoreOptions::new(dir);
-    options.derivers = vec![(None, braid_edge_rocketmq::derive)];
+    options.derivers = crate::start::derivers();
     options
 }
 
