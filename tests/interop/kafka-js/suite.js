@@ -48,7 +48,10 @@ export async function makeTopic(what, numPartitions = 1, configs = {}) {
   const topic = unique(what)
   const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value: String(value) }))
   await admin(async client => {
-    await client.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] })
+    const asked = { topic, numPartitions, replicationFactor: 1, configEntries }
+    await client.createTopics({ waitForLeaders: false, topics: [asked] })
+    const known = async () => (await client.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length
+    await until(`${topic} is in the metadata`, () => known().then(count => count === numPartitions, () => false))
   })
   return topic
 }
