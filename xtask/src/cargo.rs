@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// Every test that counts seeds, kills or seconds multiplies them by this variable.
-const SCALE_VARIABLE: &str = "BRAIDMQ_TEST_SCALE";
+pub(crate) const SCALE_VARIABLE: &str = "BRAIDMQ_TEST_SCALE";
 const SCALE_DEFAULT: f64 = 0.2;
 
 /// The workspace as `cargo metadata` describes it.

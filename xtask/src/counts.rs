@@ -38,6 +38,46 @@ impl Counts {
         Some(Self { passed: count("Tests run: ")?.checked_sub(failed + skipped)?, failed, skipped })
     }
 
+    /// From pytest's closing line, `1 failed, 23 passed, 4 skipped in 99.80s`; an error in a fixture has failed.
+    pub(crate) fn of_pytest(output: &str) -> Option<Self> {
+        let words = [" passed", " failed", " error"];
+        let line = output.lines().rfind(|line| {
+            line.contains(" in ") && words.iter().any(|word| number_before(line, word).is_some())
+        })?;
+        let count = |word| number_before(line, word).unwrap_or(0);
+        Some(Self {
+            passed: count(" passed"),
+            failed: count(" failed") + count(" error"),
+            skipped: count(" skipped"),
+        })
+    }
+
+    /// The lines `--- PASS: Name`, `--- FAIL: Name` and `--- SKIP: Name` of `go test -v`, without those that only sum up
+    /// their subtests. `None` without such a line.
+    pub(crate) fn of_go_test(output: &str) -> Option<Self> {
+        let ends: Vec<_> = output.lines().filter_map(go_test_end).collect();
+        let has_parts = |name: &str| {
+            ends.iter().any(|(_, other)| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
+        };
+        let leaves: Vec<_> = ends.iter().filter(|(_, name)| !has_parts(name)).collect();
+        (!leaves.is_empty()).then(|| {
+            let count = |end| leaves.iter().filter(|(found, _)| *found == end).count() as u64;
+            Self { passed: count("PASS"), failed: count("FAIL"), skipped: count("SKIP") }
+        })
+    }
+
+    /// From the sums with which Node's own runner closes: `# pass 21`, `# fail 1` and so on, in TAP.
+    pub(crate) fn of_node_test(output: &str) -> Option<Self> {
+        let count = |word: &str| {
+            output.lines().rev().find_map(|line| line.strip_prefix(word)?.trim().parse::<u64>().ok())
+        };
+        Some(Self {
+            passed: count("# pass ")?,
+            failed: count("# fail ")? + count("# cancelled ")?,
+            skipped: count("# skipped ")?,
+        })
+    }
+
     /// From the last line of our own rigs: `N passed, N failed`, maybe with `, N skipped`.
     pub(crate) fn of_rig(output: &str) -> Option<Self> {
         let line = output.lines().rfind(|line| !line.trim().is_empty())?;
@@ -47,6 +87,12 @@ impl Counts {
             skipped: number_before(line, " skipped").unwrap_or(0),
         })
     }
+}
+
+/// How a test of `go test -v` ended, and its name.
+fn go_test_end(line: &str) -> Option<(&str, &str)> {
+    let (end, rest) = line.trim_start().strip_prefix("--- ")?.split_once(": ")?;
+    ["PASS", "FAIL", "SKIP"].contains(&end).then_some((end, rest.split(' ').next()?))
 }
 
 fn number_before(line: &str, word: &str) -> Option<u64> {
@@ -115,6 +161,40 @@ test result: FAILED. 10 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out;
 ";
         assert_eq!(Counts::of_surefire(output), counts(25, 3, 3));
         assert_eq!(Counts::of_surefire("[ERROR] COMPILATION ERROR"), None);
+    }
+
+    #[test]
+    fn pytest_closes_with_one_line() {
+        let of = Counts::of_pytest;
+        assert_eq!(
+            of("..F\n2 failed, 23 passed, 4 skipped, 218 warnings in 321.05s (0:05:21)\n"),
+            counts(23, 2, 4)
+        );
+        assert_eq!(of("25 passed in 15.49s"), counts(25, 0, 0));
+        assert_eq!(of("3 passed, 1 error in 0.10s"), counts(3, 1, 0));
+        assert_eq!(of("no tests ran in 0.01s"), None);
+    }
+
+    #[test]
+    fn go_test_counts_leaves() {
+        let output = "\
+=== RUN   TestCopy
+--- FAIL: TestCopy (0.00s)
+    --- PASS: TestCopy/range (0.66s)
+    --- FAIL: TestCopy/sticky (0.67s)
+--- PASS: TestCopyOnce (0.07s)
+--- SKIP: TestOther (0.00s)
+FAIL
+";
+        assert_eq!(Counts::of_go_test(output), counts(2, 1, 1));
+        assert_eq!(Counts::of_go_test("# build failed"), None);
+    }
+
+    #[test]
+    fn node_closes_with_sums() {
+        let output = "# tests 22\n# suites 0\n# pass 19\n# fail 1\n# cancelled 1\n# skipped 1\n# todo 0\n";
+        assert_eq!(Counts::of_node_test(output), counts(19, 2, 1));
+        assert_eq!(Counts::of_node_test("SyntaxError"), None);
     }
 
     #[test]

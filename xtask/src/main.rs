@@ -4,11 +4,13 @@
 //! stage's output when it failed and its summary when it passed, and ends with one line of counts.
 
 mod bench;
+mod broker;
 mod cargo;
 mod counts;
 mod interop;
 mod layers;
 mod mem;
+mod polyglot;
 mod run;
 mod stage;
 

@@ -4,11 +4,15 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 /// How much of a failed command's output is shown; all of it is in the file.
 const LINES_SHOWN_MAX: usize = 150;
+/// How often a command with a time limit is asked whether it has ended.
+const END_POLL: Duration = Duration::from_millis(20);
 
 /// A command that has ended, and where its output is.
 pub(crate) struct Ended {
@@ -45,6 +49,23 @@ impl Running {
         let success = self.child.wait()?.success();
         let output = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
         Ok(Ended { success, output, log: self.log })
+    }
+}
+
+impl Running {
+    /// As [`Running::end`], but one that goes on for longer than `limit` is killed, and has failed.
+    pub(crate) fn end_within(mut self, limit: Duration) -> Result<Ended> {
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                self.child.kill()?;
+                let ended = self.end()?;
+                let output = format!("{}\nkilled after {} s", ended.output, limit.as_secs());
+                return Ok(Ended { success: false, output, ..ended });
+            }
+            thread::sleep(END_POLL);
+        }
+        self.end()
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use crate::cargo::Workspace;
 use crate::counts::Counts;
 use crate::interop::{self, Against};
+use crate::polyglot::{self, GO, KCAT, NODE, PYTHON, Tools};
 use crate::{layers, mem, run};
 
 /// A run never counts less than a fifth of what a full one does.
@@ -87,13 +88,15 @@ struct Stage {
 }
 
 /// What a stage uses beside the sources and the Rust toolchain.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Needs {
     Nothing,
     /// The release binary.
     Binary,
     /// The release binary, a JDK and Maven.
     BinaryAndJava,
+    /// The release binary and what these clients run with.
+    BinaryAnd(&'static Tools),
 }
 
 impl Stage {
@@ -130,6 +133,15 @@ const STAGES: &[Stage] = &[
     ),
     Stage::new("kafka-tools", "the programs that come with Kafka", Needs::BinaryAndJava, kafka_tools),
     Stage::new("kafka-diff", "raw answers compared with Apache Kafka's", Needs::BinaryAndJava, kafka_diff),
+    Stage::new(
+        "kafka-python",
+        "confluent-kafka and kafka-python",
+        Needs::BinaryAnd(&PYTHON),
+        polyglot::kafka_python,
+    ),
+    Stage::new("kafka-go", "franz-go", Needs::BinaryAnd(&GO), polyglot::kafka_go),
+    Stage::new("kafka-js", "KafkaJS", Needs::BinaryAnd(&NODE), polyglot::kafka_js),
+    Stage::new("kcat", "Debian's kcat", Needs::BinaryAnd(&KCAT), polyglot::kcat),
     Stage::new("crash", "kill -9 loses nothing that was acknowledged", Needs::Binary, crash),
     Stage::new("crash-mutant", "the crash rig catches a planted defect", Needs::Nothing, crash_mutant),
     Stage::new("siege", "thousands of connections, garbage, deaf clients", Needs::Binary, siege),
@@ -178,15 +190,21 @@ pub(crate) fn run_all(options: &Options) -> Result<bool> {
 fn chosen(options: &Options, name: &str) -> bool {
     let named = |list: &[String], name| list.iter().any(|listed| listed == name);
     let asked = |name| (options.only.is_empty() || named(&options.only, name)) && !named(&options.skip, name);
-    let used = STAGES.iter().any(|stage| stage.needs != Needs::Nothing && asked(stage.name));
+    let used = STAGES.iter().any(|stage| !matches!(stage.needs, Needs::Nothing) && asked(stage.name));
     asked(name) || (name == RELEASE && used && !named(&options.skip, RELEASE))
 }
 
 /// How a stage ends that lacks a program.
 fn missing(stage: &Stage, options: &Options) -> Option<Outcome> {
-    let tools = if stage.needs == Needs::BinaryAndJava { interop::TOOLS } else { &[] };
-    let missing: Vec<_> = tools.iter().copied().filter(|tool| !run::on_path(tool)).collect();
-    let reason = format!("{} not found; to un-skip: {}", missing.join(", "), interop::INSTALL_TOOLS);
+    let (missing, install) = match stage.needs {
+        Needs::Nothing | Needs::Binary => return None,
+        Needs::BinaryAndJava => {
+            let absent = interop::TOOLS.iter().copied().filter(|tool| !run::on_path(tool)).collect();
+            (absent, interop::INSTALL_TOOLS)
+        }
+        Needs::BinaryAnd(tools) => (tools.absent(), tools.install),
+    };
+    let reason = format!("{} not found; to un-skip: {install}", missing.join(", "));
     match (missing.is_empty(), options.no_skips) {
         (true, _) => None,
         (false, true) => Some(Outcome::Failed(Counts::one(false), reason)),

@@ -21,9 +21,15 @@ def make_topic(address, name, partitions=1, **config):
     config = {key.replace("_", "."): str(value) for key, value in config.items()}
     client = admin(address)
     client.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
-    until(f"{name} is in the metadata", lambda: name in client.list_topics())
+    until(f"{name} is in the metadata", lambda: led_partitions(client, name) == partitions)
     client.close()
     return name
+
+
+def led_partitions(client, topic):
+    """How many partitions the metadata has a leader for."""
+    (found,) = client.describe_topics([topic])
+    return sum(partition["leader" if IS_OLD else "leader_id"] >= 0 for partition in found["partitions"])
 
 
 def producer(address, **config):
@@ -52,6 +58,14 @@ def consumer(address, group=None, **config):
         "fetch_max_wait_ms": 100,
     }
     return KafkaConsumer(bootstrap_servers=address, group_id=group, **{**defaults, **config})
+
+
+def subscribed(address, group, topic):
+    """A member that knows its topic's partitions: one that joins before it does assigns itself none."""
+    one = consumer(address, group)
+    until(f"{topic} is known", lambda: one.partitions_for_topic(topic))
+    one.subscribe([topic])
+    return one
 
 
 def take(one, count, seconds=SECONDS_MAX):

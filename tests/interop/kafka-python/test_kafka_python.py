@@ -10,7 +10,7 @@ from kafka.structs import OffsetAndMetadata
 
 import wire
 from broker import scaled
-from kpy import CODECS, IS_OLD, admin, consumer, make_topic, producer, read_all, send_all, take
+from kpy import CODECS, IS_OLD, admin, consumer, make_topic, producer, read_all, send_all, subscribed, take
 from proxy import LosingProxy
 from wait import until
 
@@ -27,8 +27,7 @@ def test_every_codec_and_acks_level(address, name, codec, acks):
     values = [f"{number:06} ".encode() * 20 for number in range(300)]
     offsets = send_all(address, name, values, acks=acks, compression_type=codec)
     if acks == 0:
-        reader = consumer(address, name)
-        reader.subscribe([name])
+        reader = subscribed(address, name, name)
         messages = take(reader, len(values))
         reader.close()
     else:
@@ -120,13 +119,13 @@ class Member:
     def __init__(self, address, group, topics=(), pattern=None, **config):
         self.client = consumer(address, group, **config)
         for topic in topics:
-            # A member that joins before it knows the partitions assigns none.
+            # See kpy.subscribed.
             until(f"{topic} is known", lambda topic=topic: self.client.partitions_for_topic(topic))
         self.listener = Listener()
         self.client.subscribe(topics=topics, pattern=pattern, listener=self.listener)
         self.left = threading.Event()
         self.failure = None
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):
@@ -198,15 +197,13 @@ def test_a_group_goes_on_where_it_committed(address, name):
     make_topic(address, name)
     send_all(address, name, [b"x"] * 50)
     at = TopicPartition(name, 0)
-    first = consumer(address, name)
-    first.subscribe([name])
+    first = subscribed(address, name, name)
     take(first, 50)
     first.commit({at: offset_and_metadata(20, "half way")})
     assert first.committed(at) == 20
     assert first.committed(at, metadata=True).metadata == "half way"
     first.close()
-    second = consumer(address, name)
-    second.subscribe([name])
+    second = subscribed(address, name, name)
     assert [message.offset for message in take(second, 30)] == list(range(20, 50))
     second.close()
 
