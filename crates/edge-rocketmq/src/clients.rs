@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use braid_broker::{
-    Channel, ChannelId, Client, ConsumeFrom, ConsumeType, ConsumerRegistration, Delivery, GroupConfig,
+    Channel, ChannelId, Client, ConsumeFrom, ConsumeType, ConsumerRegistration, Delivery, Error, GroupConfig,
     Notice, Subscription,
 };
 use braid_record::id::tags_code;
@@ -196,9 +196,19 @@ pub(crate) fn heartbeat(call: &Call<'_>) -> Result<Outcome, Reply> {
                 Err(other) => return Err(other.into()),
             }
         }
-        let change = broker.register_consumer(registration, &client)?;
-        changed |= change.fingerprint;
-        members_changed |= change.members;
+        let group = registration.group.clone();
+        match broker.register_consumer(registration, &client) {
+            Ok(change) => {
+                changed |= change.fingerprint;
+                members_changed |= change.members;
+            }
+            // It stays out until they are gone, and comes in with the first heartbeat after that. What it does
+            // meanwhile is refused; its other groups have nothing to do with it.
+            Err(error @ Error::Group(_)) => {
+                tracing::info!(group, client = client.client_id, %error, "a member stays out of its group");
+            }
+            Err(other) => return Err(other.into()),
+        }
     }
     for producer in &heartbeat.producer_data_set {
         if !producer.group_name.is_empty() {
@@ -303,6 +313,7 @@ pub(crate) fn unregister(call: &Call<'_>) -> Result<Outcome, Reply> {
 /// GET_CONSUMER_LIST_BY_GROUP (38).
 pub(crate) fn consumer_ids(call: &Call<'_>) -> Result<Outcome, Reply> {
     let group = header::ConsumerGroup::from_ext_fields(&call.command.ext_fields)?.consumer_group;
+    call.shared().broker.check_no_classic_members(&group)?;
     let consumer_id_list = call.shared().broker.member_ids(&group);
     if consumer_id_list.is_empty() {
         return Err(Reply::system_error(format!("no consumer for this group, {group}")));

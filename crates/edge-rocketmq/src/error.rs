@@ -1,6 +1,6 @@
 //! What the broker refuses, in RocketMQ's codes.
 
-use braid_broker::Error;
+use braid_broker::{Broker, Error, GroupError};
 use braid_wire_rocketmq::body::BodyError;
 use braid_wire_rocketmq::codes::response;
 use braid_wire_rocketmq::header::FieldError;
@@ -54,6 +54,17 @@ impl From<BodyError> for Reply {
     }
 }
 
+/// Whether this protocol may move a group's cursors: not while members of another one live in it.
+///
+/// # Errors
+/// NO_PERMISSION with a sentence.
+pub(crate) fn check_cursors_are_ours(broker: &Broker, group: &str) -> Result<(), Reply> {
+    match broker.is_classic_group_live(group) {
+        true => Err(Error::Group(GroupError::OtherMembers).into()),
+        false => Ok(()),
+    }
+}
+
 /// TOPIC_NOT_EXIST with Apache's sentence.
 pub(crate) fn no_topic(topic: &str) -> Reply {
     Reply::error(response::TOPIC_NOT_EXIST, format!("topic[{topic}] not exist, apply first please! {FAQ}"))
@@ -86,6 +97,7 @@ mod tests {
             (Error::NotWritable("T".into()), 16),
             (Error::NoQueue { topic: "T".into(), queue_id: 9, queues: 4 }, 29),
             (Error::NoGroup("g".into()), 26),
+            (Error::Group(GroupError::OtherMembers), 16),
             (Error::IllegalMessage("too long".into()), 13),
             (Error::Busy("slow".into()), 2),
             (Error::DiskFull("full".into()), 14),

@@ -21,6 +21,7 @@ fn ours(call: &Call<'_>, queues: Vec<MessageQueue>) -> Vec<(MessageQueue, QueueK
 /// LOCK_BATCH_MQ (41): answers with those queues that the client holds now; none is no error.
 pub(crate) fn lock(call: &Call<'_>) -> Result<Outcome, Reply> {
     let request = LockBatch::decode(&call.command.body)?;
+    call.shared().broker.check_no_classic_members(&request.consumer_group)?;
     let queues = ours(call, request.mq_set);
     let keys: Vec<QueueKey> = queues.iter().map(|(_, key)| *key).collect();
     let held = call.shared().broker.lock_queues(&request.consumer_group, &request.client_id, &keys);

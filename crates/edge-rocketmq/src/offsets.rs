@@ -63,6 +63,16 @@ pub(crate) fn commit(call: &Call<'_>) -> Result<Outcome, Reply> {
     };
     let broker = &call.shared().broker;
     let durable = !call.command.is_oneway();
+    if let Err(refusal) = error::check_cursors_are_ours(broker, &header.consumer_group) {
+        let (group, topic, offset) = (&header.consumer_group, &header.topic, commit_offset);
+        tracing::info!(
+            group,
+            topic,
+            offset,
+            "a commit to a group with members of another protocol is dropped"
+        );
+        return Err(refusal);
+    }
     match broker.commit(&header.consumer_group, queue, commit_offset, durable)? {
         Some(promise) => {
             call.reactor.appended();

@@ -95,6 +95,18 @@ fn begin(reactor: &Reactor, header: &PullHeader<'_>) -> Result<Pull, Reply> {
     if !group.consume_enable {
         return Err(forbidden(2, format!("subscription group no permission, {}", header.consumer_group)));
     }
+    let commits = header.has(SYS_FLAG_COMMIT_OFFSET).then_some(header.commit_offset);
+    let may_commit = !broker.is_classic_group_live(header.consumer_group);
+    if let Some(offset) = commits.filter(|_| !may_commit) {
+        let (group, topic) = (header.consumer_group, header.topic);
+        tracing::info!(
+            group,
+            topic,
+            offset,
+            "a commit to a group with members of another protocol is dropped"
+        );
+    }
+    broker.check_no_classic_members(header.consumer_group)?;
     let topic = broker.topic(header.topic).ok_or_else(|| error::no_topic(header.topic))?;
     if !topic.config.readable {
         return Err(forbidden(3, format!("the topic[{}] pulling message is forbidden", header.topic)));
@@ -106,9 +118,7 @@ fn begin(reactor: &Reactor, header: &PullHeader<'_>) -> Result<Pull, Reply> {
     let subscription = subscription(broker, header, group.broadcast_enable)?;
     let group = crate::clients::group_of_reader(reactor, header.consumer_group)?;
     let queue = topic.queue(queue_id);
-    if header.has(SYS_FLAG_COMMIT_OFFSET)
-        && let Ok(offset) = u64::try_from(header.commit_offset)
-    {
+    if may_commit && let Some(Ok(offset)) = commits.map(u64::try_from) {
         // Written with others within half a second; a reset that waits for this pull wins over it.
         let _ = broker.commit(header.consumer_group, queue, offset, false)?;
     }

@@ -37,6 +37,7 @@ pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
     if shared.broker.group(&header.group).is_none() && !shared.broker.is_group_online(&header.group) {
         return Err(error::no_group(&header.group));
     }
+    error::check_cursors_are_ours(&shared.broker, &header.group)?;
     let queue_ids = match header.queue_id {
         None => 0..topic.config.read_queues,
         Some(queue_id) if queue_id < 0 => 0..topic.config.read_queues,
@@ -76,6 +77,8 @@ pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
     Ok(Outcome::wait(async move {
         let places = places.await??;
         let shared = &reactor.shared;
+        // They may have come while the disk was asked.
+        error::check_cursors_are_ours(&shared.broker, &group)?;
         let table = body(&shared.options.broker_name, &topic, &places);
         let reply = Reply::body(table.encode());
         let promise = set(&shared.broker, &group, &topic, &places)?;

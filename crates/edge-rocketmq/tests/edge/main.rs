@@ -6,5 +6,6 @@ mod connections;
 mod faults;
 mod groups;
 mod messages;
+mod mixed;
 mod name_server;
 mod support;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use braid_broker::{Broker, BrokerOptions};
+use braid_broker::{Broker, BrokerOptions, ClassicOptions};
 use braid_edge_rocketmq::{Addresses, Edge, EdgeOptions, RunningEdge, derive, policy};
 use braid_io::{Disk, OsDisk, SystemClock};
 use braid_record::RecordView;
@@ -72,6 +72,7 @@ impl Server {
         let broker_options = BrokerOptions {
             auto_create_topics: options.auto_create_topic,
             auto_create_groups: options.auto_create_group,
+            classic: ClassicOptions { initial_delay_ms: 0, ..ClassicOptions::default() },
             ..BrokerOptions::default()
         };
         let levels = broker_options.delay.levels();
