@@ -245,6 +245,36 @@ impl Broker {
         let Some(old) = self.topic(&config.name) else {
             return self.create_topic_locked(config, &mut version);
         };
+        self.configure_locked(old, config, &mut version)
+    }
+
+    /// Replaces a topic's configuration by what `change` makes of it; nobody else changes it in between. Nothing is appended
+    /// when nothing changes, as in [`put_topic`](Self::put_topic).
+    ///
+    /// # Errors
+    /// `NoTopic`, `Invalid`, or why nothing could be appended.
+    ///
+    /// # Panics
+    /// If `change` gives the topic another name.
+    pub fn change_topic(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut TopicConfig),
+    ) -> Result<Promise<Arc<Topic>>, Error> {
+        let mut version = lock(&self.topics.change);
+        let old = self.topic(name).ok_or_else(|| Error::NoTopic(name.to_owned()))?;
+        let mut config = old.config.clone();
+        change(&mut config);
+        assert_eq!(config.name, name, "a topic keeps its name");
+        self.configure_locked(old, config, &mut version)
+    }
+
+    fn configure_locked(
+        &self,
+        old: Arc<Topic>,
+        config: TopicConfig,
+        version: &mut DataVersion,
+    ) -> Result<Promise<Arc<Topic>>, Error> {
         if old.config == config {
             return Ok(self.promise_of_all_appended(old));
         }

@@ -52,6 +52,12 @@ fn topics_come_change_and_go_and_a_restart_knows() {
     let unchanged = rig.broker.put_topic(config.clone()).unwrap();
     assert!(is_due(&rig, &unchanged), "nothing had to be appended");
     assert_eq!(rig.broker.topics_version().counter, version.counter + 1);
+    let unchanged = rig.broker.change_topic("T", |config| config.write_queues = 3).unwrap();
+    assert!(is_due(&rig, &unchanged), "nothing had to be appended");
+    drop(rig.broker.change_topic("T", |config| config.write_queues += 2).unwrap());
+    let too_many = rig.broker.change_topic("T", |config| config.write_queues = u32::MAX);
+    assert!(matches!(too_many, Err(Error::Invalid(_))));
+    assert!(matches!(rig.broker.change_topic("none", |_| ()), Err(Error::NoTopic(_))));
     drop(rig.broker.put_topic(TopicConfig { write_queues: 5, ..config.clone() }).unwrap());
     rig.settle();
     rig.kill();

@@ -10,6 +10,7 @@ use braid_wire_kafka::messages::{Message, api_versions};
 use braid_wire_kafka::{DecodeError, Input, error_code, header, keys};
 use bytes::Bytes;
 
+use crate::admin;
 use crate::connection::Connection;
 use crate::reactor::Reactor;
 use crate::reply::{Head, Outcome, Reply};
@@ -83,7 +84,7 @@ const HANDLERS: &[Api] = &[
 ];
 
 /// All that is served.
-const TABLES: &[&[Api]] = &[HANDLERS];
+const TABLES: &[&[Api]] = &[HANDLERS, admin::HANDLERS];
 
 /// The highest version of the request that all clients send first.
 const API_VERSIONS_MAX: i16 = 4;

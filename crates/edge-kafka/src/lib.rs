@@ -16,6 +16,7 @@
 //! * [`EdgeOptions`]: addresses, names, switches; all bounds are constants of [`options`].
 //! * [`derive()`]: what the store must be told of Kafka's batches before it is opened.
 
+mod admin;
 mod connection;
 mod dispatch;
 mod edge;

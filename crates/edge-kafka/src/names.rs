@@ -4,6 +4,7 @@
 //! are shown as `.25.` and `.7C.`. A topic whose own name is what was asked for always wins over an alias.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use braid_broker::{Broker, Topic};
@@ -73,11 +74,30 @@ pub fn cluster_id(directory: u128) -> String {
 /// # Errors
 /// Kafka's code, with a sentence.
 pub(crate) fn check_new(broker: &Broker, name: &str) -> Result<(), (i16, String)> {
-    if !is_legal(name) {
-        let sentence =
-            format!("the name {name:?} is not 1 to {NAME_BYTES_MAX} letters, digits, '.', '_' and '-'");
-        return Err((error_code::INVALID_TOPIC_EXCEPTION, sentence));
+    check_legal(name)?;
+    check_free(broker, name)?;
+    if name.contains(['.', '_']) { Taken::by_all(broker).check(name) } else { Ok(()) }
+}
+
+/// The same for many names: what they might be mistaken for is gathered once.
+pub(crate) fn check_new_among(broker: &Broker, taken: &Taken, name: &str) -> Result<(), (i16, String)> {
+    check_legal(name)?;
+    check_free(broker, name)?;
+    taken.check(name)
+}
+
+/// # Errors
+/// INVALID_TOPIC_EXCEPTION, with a sentence.
+pub(crate) fn check_legal(name: &str) -> Result<(), (i16, String)> {
+    if is_legal(name) {
+        return Ok(());
     }
+    let sentence =
+        format!("the name {name:?} is not 1 to {NAME_BYTES_MAX} letters, digits, '.', '_' and '-'");
+    Err((error_code::INVALID_TOPIC_EXCEPTION, sentence))
+}
+
+fn check_free(broker: &Broker, name: &str) -> Result<(), (i16, String)> {
     if broker.topic(name).is_some() {
         return Err((error_code::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
     }
@@ -85,16 +105,37 @@ pub(crate) fn check_new(broker: &Broker, name: &str) -> Result<(), (i16, String)
         let sentence = format!("the name {name} is how the topic {} is shown", other.name());
         return Err((error_code::INVALID_TOPIC_EXCEPTION, sentence));
     }
-    let like = |a: u8, b: u8| a == b || matches!((a, b), (b'.', b'_') | (b'_', b'.'));
-    let collides =
-        |other: &str| other.len() == name.len() && other.bytes().zip(name.bytes()).all(|(a, b)| like(a, b));
-    if name.contains(['.', '_'])
-        && let Some(other) = broker.topics().iter().find(|topic| collides(topic.name()))
-    {
-        let sentence = format!("Topic '{name}' collides with existing topic: {}", other.name());
-        return Err((error_code::INVALID_TOPIC_EXCEPTION, sentence));
-    }
     Ok(())
+}
+
+/// Names of topics by what is left of them when `.` and `_` are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(HashMap<String, String>);
+
+impl Taken {
+    /// The names of all topics that have one of these characters.
+    pub(crate) fn by_all(broker: &Broker) -> Self {
+        let mut taken = Self::default();
+        broker.topics().iter().for_each(|topic| taken.add(topic.name()));
+        taken
+    }
+
+    /// One more.
+    pub(crate) fn add(&mut self, name: &str) {
+        if name.contains(['.', '_']) {
+            self.0.insert(name.replace('.', "_"), name.to_owned());
+        }
+    }
+
+    fn check(&self, name: &str) -> Result<(), (i16, String)> {
+        match self.0.get(&name.replace('.', "_")) {
+            Some(other) => {
+                let sentence = format!("Topic '{name}' collides with existing topic: {other}");
+                Err((error_code::INVALID_TOPIC_EXCEPTION, sentence))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Whether what lies in a topic is known by its place, so that no client may write to it.

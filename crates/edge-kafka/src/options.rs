@@ -68,6 +68,12 @@ pub struct EdgeOptions {
     pub offsets_retention_minutes: u32,
     /// The longest record batch, in bytes, of a topic without a limit of its own.
     pub message_bytes_max: u32,
+    /// The longest record batch that a topic's own limit may allow, in bytes: what the log can take.
+    pub batch_bytes_max: u32,
+    /// Milliseconds for which a topic without a limit of its own keeps records, as clients are told.
+    pub retention_ms: i64,
+    /// Where the log lies, as clients are told.
+    pub log_dir: String,
     /// Threads that serve connections; at least 1.
     pub reactors: usize,
     /// Connections at the same time.
@@ -93,6 +99,9 @@ impl Default for EdgeOptions {
             initial_rebalance_delay_ms: 3_000,
             offsets_retention_minutes: 10_080,
             message_bytes_max: 1_048_588,
+            batch_bytes_max: 15 << 20,
+            retention_ms: 72 * 3_600_000,
+            log_dir: "data".into(),
             reactors: std::thread::available_parallelism().map_or(1, |n| n.get()),
             connections_max: CONNECTIONS_MAX,
             idle_ms: IDLE_MS,

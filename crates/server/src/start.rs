@@ -283,7 +283,8 @@ fn kafka_options(
 ) -> Option<braid_edge_kafka::EdgeOptions> {
     let (listen, kafka) = (&config.listen, &config.kafka);
     let defaults = braid_edge_kafka::EdgeOptions::default();
-    let message_bytes_max = kafka.max_message_bytes.0.min(config.store.file_bytes.0 - RECORD_BYTES);
+    let batch_bytes_max = config.store.file_bytes.0 - RECORD_BYTES;
+    let message_bytes_max = kafka.max_message_bytes.0.min(batch_bytes_max);
     Some(braid_edge_kafka::EdgeOptions {
         listen: listen.kafka.0?,
         advertised_host: listen.advertised.0.clone(),
@@ -295,6 +296,9 @@ fn kafka_options(
         offsets_retention_minutes: kafka.offsets_retention_minutes,
         // The keys' ranges end far below.
         message_bytes_max: message_bytes_max as u32,
+        batch_bytes_max: u32::try_from(batch_bytes_max).unwrap_or(u32::MAX).min(defaults.batch_bytes_max),
+        retention_ms: i64::from(config.retention.hours) * 3_600_000,
+        log_dir: config.store.dir.0.display().to_string(),
         reactors: if listen.threads == 0 { defaults.reactors } else { listen.threads as usize },
         connections_max,
         flush_timeout_ms: config.store.flush_timeout_ms.into(),
