@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use braid_record::{RecordView, id, property};
 use braid_store::{Position, Promise};
+use bytes::Bytes;
 
 use crate::broker::Broker;
 use crate::error::Error;
@@ -20,8 +21,11 @@ const FIRST_RETRY_LEVEL: i32 = 3;
 pub struct SendBack<'a> {
     /// Its group.
     pub group: &'a str,
-    /// The record's name.
+    /// The message's name.
     pub position: Position,
+    /// The message as its consumer was given it, when that is not what lies in the log: one out of a record of another
+    /// protocol's. It is a stored message whose topic is as the consumer spells it.
+    pub source: Option<&'a [u8]>,
     /// 0: by how often it came back; above: that level; below: a dead letter at once.
     pub delay_level: i32,
     /// How often it is tried again before it is a dead letter, when the client says so; else the group's own.
@@ -69,12 +73,11 @@ impl Broker {
             return Ok((SentBack::Dropped, None));
         }
         let no_record = || Error::NoRecord(request.position.0);
-        // A message inside a record is not in this protocol's form.
-        let named = self.store.record_named(request.position)?.filter(|named| named.index.is_none());
-        let record = named.ok_or_else(no_record)?.record;
-        let source = RecordView::parse(&record).map_err(|_| no_record())?;
-        // Records of the store's own topics have names too, but they are no messages.
-        self.topic(source.topic()).ok_or_else(no_record)?;
+        let record = match request.source {
+            Some(_) => Bytes::new(),
+            None => self.own_message(request.position)?.ok_or_else(no_record)?,
+        };
+        let source = RecordView::parse(request.source.unwrap_or(&record)).map_err(|_| no_record())?;
 
         let level = self.retry_level(&group, &source, request);
         let topic = match level {
@@ -106,6 +109,16 @@ impl Broker {
             None => SentBack::DeadLettered,
         };
         Ok((became, Some(promise)))
+    }
+
+    /// The record of that name, if it is a message in the envelope's own form. Records of the store's own topics have names
+    /// too, but they are no messages.
+    fn own_message(&self, position: Position) -> Result<Option<Bytes>, Error> {
+        let named = self.store.record_named(position)?.filter(|named| named.index.is_none());
+        Ok(named.map(|named| named.record).filter(|record| {
+            RecordView::parse(record)
+                .is_ok_and(|view| view.kind().is_none() && self.topic(view.topic()).is_some())
+        }))
     }
 
     /// Where a client's own send to its group's retry topic goes: to the dead letters when it came back more than

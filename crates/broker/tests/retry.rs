@@ -12,7 +12,7 @@ use braid_store::Position;
 use rig::{DELAY_TOPIC, Rig, host, pairs, properties, view};
 
 fn back(position: Position, delay_level: i32) -> SendBack<'static> {
-    SendBack { group: "g", position, delay_level, retry_max: None, store_host: host() }
+    SendBack { group: "g", position, source: None, delay_level, retry_max: None, store_host: host() }
 }
 
 fn property_of(rig: &Rig, topic: &str, name: &str) -> Option<String> {

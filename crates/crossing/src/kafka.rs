@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+/// Batches as such, for who makes them out of messages.
+pub use braid_wire_kafka::batch;
 use braid_wire_kafka::batch::{BatchWriter, Header, Record, RecordDraft};
 
 use crate::message::{Attribute, Message, Origin};

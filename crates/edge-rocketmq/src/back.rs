@@ -9,6 +9,7 @@ use braid_wire_rocketmq::header;
 use crate::clients::make_group;
 use crate::dispatch::Call;
 use crate::error;
+use crate::inside;
 use crate::reply::{Outcome, Reply};
 
 /// Clients from V3_4_9 on say how often a message is to be tried.
@@ -23,12 +24,22 @@ pub(crate) fn send_back(call: &Call<'_>) -> Result<Outcome, Reply> {
     make_group(call.reactor, &header.group)?;
     let retry_max = header.max_reconsume_times.filter(|_| call.command.version >= VERSION_SAYS_RETRY_MAX);
     let store_host = call.shared().store_host(call.connection);
-    let broker = Arc::clone(&call.shared().broker);
+    let (broker, crossing) = (Arc::clone(&call.shared().broker), Arc::clone(&call.shared().crossing));
     let group = header.group.clone();
     let sent = call.reactor.ask_disk(move || {
+        let position = Position(position);
+        let named = broker.store().record_named(position)?.filter(|named| inside::is_foreign(&named.record));
+        let source = match named {
+            None => None,
+            Some(named) => {
+                let missing = || braid_broker::Error::NoRecord(position.0);
+                Some(inside::named(&crossing, &broker, named).ok_or_else(missing)?)
+            }
+        };
         broker.send_back(&SendBack {
             group: &group,
-            position: Position(position),
+            position,
+            source: source.as_deref(),
             delay_level: header.delay_level,
             retry_max,
             store_host,

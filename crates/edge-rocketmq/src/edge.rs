@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use braid_broker::Broker;
+use braid_crossing::Crossing;
 use braid_io::Disk;
 use braid_store::driver::Driver;
 use tokio::sync::mpsc;
@@ -70,6 +71,7 @@ impl Edge {
             reactors,
             nameserver: NameServer::new(kv),
             metrics: Metrics::default(),
+            crossing: Arc::default(),
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -79,6 +81,11 @@ impl Edge {
     /// The listeners' real addresses.
     pub fn addresses(&self) -> Addresses {
         self.shared.addresses
+    }
+
+    /// What messages cross through on their way to this edge's clients.
+    pub fn crossing(&self) -> &Arc<Crossing> {
+        &self.shared.crossing
     }
 
     /// Starts the reactors.

@@ -22,6 +22,7 @@ mod connection;
 mod dispatch;
 mod edge;
 mod error;
+mod inside;
 mod listen;
 mod locks;
 mod metrics;

@@ -10,7 +10,7 @@ use crate::reply::{Outcome, Reply};
 fn ours(call: &Call<'_>, queues: Vec<MessageQueue>) -> Vec<(MessageQueue, QueueKey)> {
     let shared = call.shared();
     let key = |queue: MessageQueue| {
-        let topic = shared.broker.topic(&queue.topic)?;
+        let topic = shared.topic(&queue.topic)?;
         let queue_id = u32::try_from(queue.queue_id).ok()?;
         let there = queue.broker_name == shared.options.broker_name && queue_id < topic.config.read_queues;
         there.then(|| (queue, topic.queue(queue_id)))

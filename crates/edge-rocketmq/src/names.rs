@@ -1,5 +1,7 @@
 //! Names that RocketMQ gives a meaning, and what names may look like.
 
+use std::borrow::Cow;
+
 /// In front of a group's name: its retry topic.
 pub(crate) const RETRY_PREFIX: &str = "%RETRY%";
 /// In front of a group's name: its dead-letter topic.
@@ -66,6 +68,34 @@ pub(crate) const RETRY_TOPIC_CHARS_MAX: usize = 255;
 pub(crate) const GROUP_CHARS_MAX: usize = 120;
 /// Longest name of a group that may be made on first use, which Apache's brokers take too: its retry topic's name still fits.
 pub(crate) const FIRST_USE_GROUP_CHARS_MAX: usize = RETRY_TOPIC_CHARS_MAX - RETRY_PREFIX.len();
+
+/// A topic's name as RocketMQ's clients see it.
+pub(crate) fn shown(inside: &str) -> Cow<'_, str> {
+    braid_crossing::names::to_rocketmq(inside)
+}
+
+/// The name inside whose alias this is, if it is one; RocketMQ's limit on names holds for aliases too.
+pub(crate) fn of_alias(shown: &str) -> Option<String> {
+    if shown.len() > TOPIC_CHARS_MAX {
+        return None;
+    }
+    braid_crossing::names::of_rocketmq_alias(shown)
+}
+
+/// A topic's name as RocketMQ's clients see it in lists: `None` when its alias is too long to be used.
+pub(crate) fn listed(inside: &str) -> Option<Cow<'_, str>> {
+    Some(shown(inside)).filter(|shown| matches!(shown, Cow::Borrowed(_)) || shown.len() <= TOPIC_CHARS_MAX)
+}
+
+/// Why no topic of that name may be made: one of the protocols could not tell it from a topic that is there.
+pub(crate) fn check_conflict(new: &str, exists: impl Fn(&str) -> bool) -> Result<(), String> {
+    match braid_crossing::names::conflict(new, exists) {
+        Some(other) => {
+            Err(format!("The specified topic: {new}, is what the other protocol calls the topic {other}"))
+        }
+        None => Ok(()),
+    }
+}
 
 /// Checks a topic's name, with Apache's sentences.
 ///

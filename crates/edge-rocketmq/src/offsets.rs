@@ -14,7 +14,7 @@ use crate::reply::{Outcome, Reply};
 
 /// The queue that a request names; it must be one that readers see.
 fn queue(call: &Call<'_>, topic: &str, queue_id: i32) -> Result<(Arc<Topic>, QueueKey), Reply> {
-    let found = call.shared().broker.topic(topic).ok_or_else(|| error::no_topic(topic))?;
+    let found = call.shared().topic(topic).ok_or_else(|| error::no_topic(topic))?;
     let queues = found.config.read_queues.max(found.config.write_queues);
     match u32::try_from(queue_id) {
         Ok(queue_id) if queue_id < queues => {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use braid_broker::{Broker, Delivery, Park, Subscription, Topic, Waiter, Wake};
 use braid_record::id::tags_code;
-use braid_store::{QueueKey, Read, ReadRequest, ReadResult, ReadStatus};
+use braid_store::{LOOK_INSIDE, QueueKey, Read, ReadRequest, ReadResult, ReadStatus};
 use braid_wire_rocketmq::Frame;
 use braid_wire_rocketmq::codes::response;
 use braid_wire_rocketmq::command::DecodeError;
@@ -28,6 +28,7 @@ use braid_wire_rocketmq::pull::{
 
 use crate::connection::{Connection, ConnectionId};
 use crate::error;
+use crate::inside::Wish;
 use crate::options::{
     EXPRESSION_BYTES_MAX, OUT_BYTES_MAX, PARKED_BYTES_ALL_MAX, PARKED_MS_MAX, PARKED_PULLS_MAX,
     PARKED_PULLS_PER_CONNECTION_MAX, TAGS_MAX,
@@ -107,7 +108,7 @@ fn begin(reactor: &Reactor, header: &PullHeader<'_>) -> Result<Pull, Reply> {
         );
     }
     broker.check_no_classic_members(header.consumer_group)?;
-    let topic = broker.topic(header.topic).ok_or_else(|| error::no_topic(header.topic))?;
+    let topic = shared.topic(header.topic).ok_or_else(|| error::no_topic(header.topic))?;
     if !topic.config.readable {
         return Err(forbidden(3, format!("the topic[{}] pulling message is forbidden", header.topic)));
     }
@@ -280,9 +281,20 @@ fn serve(reactor: &Rc<Reactor>, ticket: Ticket, pull: Pull) {
     }
     let since_ms = reactor.now_ms();
     match read(shared, &pull) {
-        Ok(Read::Ready(result)) => finish(reactor, ticket, pull, result),
+        Ok(Read::Ready(result)) => {
+            let wish = pull.wish(shared);
+            if !wish.is_heavy(&result.records) {
+                return finish(reactor, ticket, pull, wish.meet(result));
+            }
+            let question = reactor.ask_disk(move || wish.meet(result));
+            reactor.spawn_request(Rc::clone(&ticket.connection), async move |reactor| match question.await {
+                Ok(result) => finish(&reactor, ticket, pull, result),
+                Err(refusal) => reactor.answer(&ticket, &refusal),
+            });
+        }
         Ok(Read::Cold(cold)) => {
-            let question = reactor.ask_disk(move || cold.complete());
+            let wish = pull.wish(shared);
+            let question = reactor.ask_disk(move || cold.complete().map(|result| wish.meet(result)));
             reactor.spawn_request(Rc::clone(&ticket.connection), async move |reactor| match question.await {
                 Ok(Ok(result)) => {
                     reactor.shared.metrics.read(reactor.now_ms().saturating_sub(since_ms));
@@ -297,7 +309,9 @@ fn serve(reactor: &Rc<Reactor>, ticket: Ticket, pull: Pull) {
 }
 
 fn read(shared: &Shared, pull: &Pull) -> Result<Read, braid_store::StoreError> {
-    let wanted = |word| pull.subscription.as_ref().is_none_or(|subscription| subscription.wants(word));
+    let wanted = |word| {
+        word == LOOK_INSIDE || pull.subscription.as_ref().is_none_or(|subscription| subscription.wants(word))
+    };
     shared.store.read(&ReadRequest {
         queue: pull.queue,
         offset: pull.offset,
@@ -383,6 +397,18 @@ fn answer(reactor: &Reactor, ticket: &Ticket, pull: &Pull, given: &Given) {
 }
 
 impl Pull {
+    /// What it wants of records that hold many messages.
+    fn wish(&self, shared: &Shared) -> Wish {
+        Wish {
+            crossing: Arc::clone(&shared.crossing),
+            topic: Arc::clone(&self.topic),
+            offset: self.offset,
+            records_max: self.records_max,
+            bytes_max: self.bytes_max,
+            subscription: self.subscription.clone(),
+        }
+    }
+
     /// About the bytes that it holds while it waits. A subscription that others hold too is counted for each.
     fn bytes(&self) -> usize {
         let subscription = self.subscription.as_deref().map_or(0, subscription_bytes);

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use braid_broker::{Broker, ChannelId};
+use braid_broker::{Broker, ChannelId, Topic};
+use braid_crossing::Crossing;
 use braid_io::{Clock, Disk};
 use braid_store::Store;
 use braid_store::driver::Driver;
@@ -12,6 +13,7 @@ use braid_store::driver::Driver;
 use crate::connection::{Connection, ConnectionId};
 use crate::listen::Addresses;
 use crate::metrics::Metrics;
+use crate::names;
 use crate::namesrv::NameServer;
 use crate::options::EdgeOptions;
 use crate::reactor::ReactorHandle;
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) reactors: Vec<Arc<ReactorHandle>>,
     pub(crate) nameserver: NameServer,
     pub(crate) metrics: Metrics,
+    /// Between the formats of messages.
+    pub(crate) crossing: Arc<Crossing>,
     /// Open connections.
     pub(crate) connections: AtomicUsize,
     /// No further requests are served.
@@ -37,6 +41,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The topic that a client means by this name: its own, or the alias of one that RocketMQ can't spell.
+    pub(crate) fn topic(&self, shown: &str) -> Option<Arc<Topic>> {
+        self.broker.topic(shown).or_else(|| self.broker.topic(&names::of_alias(shown)?))
+    }
+
     /// The host and port of the broker as a client on `connection` is told: the configured ones, else where it reached us.
     pub(crate) fn advertised(&self, connection: &Connection) -> String {
         let port = self.options.advertised_port.unwrap_or(self.addresses.main.port());

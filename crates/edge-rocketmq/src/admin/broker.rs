@@ -104,6 +104,7 @@ fn rates(shared: &Shared, table: &mut Table) {
     enter(
         table,
         [
+            ("decodedBatches", shared.crossing.decoded_batches().to_string()),
             ("getFoundTps", three(fetched.rates())),
             ("getMessageEntireTimeMax", metrics.read_ms_max().to_string()),
             ("getMissTps", three(missed)),

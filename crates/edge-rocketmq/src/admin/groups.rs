@@ -1,5 +1,6 @@
 //! Groups as administrators make, see and delete them (200, 201, 203, 204, 207, 208, 307, 352).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -225,7 +226,12 @@ pub(crate) fn progress(call: &Call<'_>) -> Result<Outcome, Reply> {
     let header = header::GetConsumeStats::from_ext_fields(&call.command.ext_fields)?;
     let (broker, group) = (&call.shared().broker, header.consumer_group);
     let topics: BTreeSet<String> = match (header.topic.as_deref(), header.topic_list.as_deref()) {
-        (None | Some(""), None | Some("")) => broker.topics_of_group(&group).into_iter().collect(),
+        (None | Some(""), None | Some("")) => broker
+            .topics_of_group(&group)
+            .iter()
+            .filter_map(|topic| names::listed(topic))
+            .map(Cow::into_owned)
+            .collect(),
         (topic, list) => topic
             .into_iter()
             .chain(list.unwrap_or_default().split(';'))
@@ -241,8 +247,8 @@ pub(crate) fn progress(call: &Call<'_>) -> Result<Outcome, Reply> {
     let mut queues = Vec::new();
     let mut consume_tps = 0.0;
     for topic in topics {
-        let Some(found) = broker.topic(&topic).filter(|_| subscribes(&topic)) else { continue };
-        consume_tps += broker.statistics().fetched_by(&group, &topic).1.last_10s;
+        let Some(found) = call.shared().topic(&topic).filter(|_| subscribes(&topic)) else { continue };
+        consume_tps += broker.statistics().fetched_by(&group, found.name()).1.last_10s;
         for queue_id in 0..found.config.read_queues {
             let queue = found.queue(queue_id);
             let pulled = call.shared().metrics.pull_offset(&group, queue);

@@ -33,7 +33,7 @@ const VERSION_FOLLOWS: i32 = 413;
 pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
     let header = header::ResetOffset::from_ext_fields(&call.command.ext_fields)?;
     let shared = call.shared();
-    let topic = shared.broker.topic(&header.topic).ok_or_else(|| error::no_topic(&header.topic))?;
+    let topic = shared.topic(&header.topic).ok_or_else(|| error::no_topic(&header.topic))?;
     if shared.broker.group(&header.group).is_none() && !shared.broker.is_group_online(&header.group) {
         return Err(error::no_group(&header.group));
     }

@@ -51,7 +51,11 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
             header.perm
         )));
     }
-    let existing = call.shared().broker.topic(&header.topic);
+    let existing = call.shared().topic(&header.topic);
+    let exists = |name: &str| call.shared().broker.topic(name).is_some();
+    if existing.is_none() {
+        names::check_conflict(&header.topic, exists).map_err(invalid)?;
+    }
     let config = TopicConfig {
         read_queues: queues(header.read_queue_nums, "readQueueNums")?,
         write_queues: queues(header.write_queue_nums, "writeQueueNums")?,
@@ -60,8 +64,8 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
         inherited: header.perm & 1 != 0,
         order: header.order == Some(true),
         sys_flag: header.topic_sys_flag.unwrap_or(0),
-        attributes: existing.map(|topic| topic.config.attributes.clone()).unwrap_or_default(),
-        name: header.topic,
+        attributes: existing.as_ref().map(|topic| topic.config.attributes.clone()).unwrap_or_default(),
+        name: existing.map_or(header.topic, |topic| topic.name().to_owned()),
     };
     let promise = call.shared().broker.put_topic(config)?;
     call.reactor.appended();
@@ -74,8 +78,9 @@ pub(crate) fn delete(call: &Call<'_>) -> Result<Outcome, Reply> {
     if names::is_system_topic(&topic) || call.shared().broker.is_system_topic(&topic) {
         return Err(invalid(format!("The topic[{topic}] is conflict with system topic.")));
     }
-    let number = call.shared().broker.topic(&topic).map(|topic| topic.number);
-    match call.shared().broker.delete_topic(&topic) {
+    let found = call.shared().topic(&topic);
+    let number = found.as_ref().map(|topic| topic.number);
+    match call.shared().broker.delete_topic(found.as_ref().map_or(&topic, |topic| topic.name())) {
         Ok(promise) => {
             call.reactor.appended();
             call.shared().metrics.forget_pulled(|queue, _| Some(queue.topic) == number);
@@ -92,7 +97,7 @@ fn bean(config: &TopicConfig) -> body::TopicConfig {
         order: config.order,
         perm: perm(config),
         read_queue_nums: config.read_queues as i32,
-        topic_name: config.name.clone(),
+        topic_name: names::shown(&config.name).into_owned(),
         topic_sys_flag: config.sys_flag,
         write_queue_nums: config.write_queues as i32,
         ..body::TopicConfig::default()
@@ -107,7 +112,7 @@ pub(crate) fn all(call: &Call<'_>) -> Result<Outcome, Reply> {
     let total_topic_num = topics.len() as i32;
     let topic_config_table = page(topics, header.topic_seq, header.max_topic_num)
         .into_iter()
-        .map(|topic| (topic.name().to_owned(), bean(&topic.config)))
+        .filter_map(|topic| Some((names::listed(topic.name())?.into_owned(), bean(&topic.config))))
         .collect();
     let table = TopicConfigTable {
         data_version: data_version(broker.topics_version()),
@@ -122,7 +127,7 @@ pub(crate) fn all(call: &Call<'_>) -> Result<Outcome, Reply> {
 /// GET_TOPIC_CONFIG (351).
 pub(crate) fn one(call: &Call<'_>) -> Result<Outcome, Reply> {
     let topic = topic_of(call)?;
-    let found = call.shared().broker.topic(&topic).ok_or_else(|| {
+    let found = call.shared().topic(&topic).ok_or_else(|| {
         Reply::error(response::TOPIC_NOT_EXIST, format!("No topic in this broker. topic: {topic}"))
     })?;
     Ok(Reply::body(bean(&found.config).encode()).into())
@@ -132,9 +137,9 @@ pub(crate) fn one(call: &Call<'_>) -> Result<Outcome, Reply> {
 pub(crate) fn statistics(call: &Call<'_>) -> Result<Outcome, Reply> {
     let topic = topic_of(call)?;
     let shared = call.shared();
-    let found = shared.broker.topic(&topic).ok_or_else(|| error::no_topic(&topic))?;
+    let found = shared.topic(&topic).ok_or_else(|| error::no_topic(&topic))?;
     let broker_name = shared.options.broker_name.clone();
-    let (_, rates) = shared.broker.stored_in(&topic);
+    let (_, rates) = shared.broker.stored_in(found.name());
     let store = shared.store.clone();
     let table = call.reactor.ask_disk(move || {
         let queues = found.config.read_queues.max(found.config.write_queues);
@@ -168,6 +173,13 @@ pub(crate) fn statistics(call: &Call<'_>) -> Result<Outcome, Reply> {
 
 /// QUERY_TOPIC_CONSUME_BY_WHO (300).
 pub(crate) fn groups(call: &Call<'_>) -> Result<Outcome, Reply> {
-    let group_list = call.shared().broker.groups_of_topic(&topic_of(call)?);
+    let (broker, topic) = (&call.shared().broker, topic_of(call)?);
+    let mut group_list = broker.groups_of_topic(&topic);
+    // Groups subscribe to the alias; their cursors are the topic's.
+    if let Some(inside) = names::of_alias(&topic) {
+        group_list.extend(broker.groups_of_topic(&inside));
+        group_list.sort_unstable();
+        group_list.dedup();
+    }
     Ok(Reply::body(GroupList { group_list }.encode()).into())
 }

@@ -1,5 +1,6 @@
 //! The name server's requests, over the tables and our own broker.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use braid_broker::TopicConfig;
@@ -15,7 +16,7 @@ use super::kv::ORDER_TOPICS;
 use super::routes::{PERM_READ_WRITE, PERM_WRITE};
 use crate::dispatch::Call;
 use crate::error;
-use crate::names::OWN_PREFIX;
+use crate::names::{self, OWN_PREFIX};
 use crate::reply::{Outcome, Reply};
 
 /// Register bodies come in a wrapper from V3_0_11 on.
@@ -40,7 +41,7 @@ fn own_broker(call: &Call<'_>) -> BrokerData {
 
 fn own_queues(call: &Call<'_>, topic: &str) -> Option<QueueData> {
     let shared = call.shared();
-    let topic = shared.broker.topic(topic)?;
+    let topic = shared.topic(topic)?;
     let mask = if shared.nameserver.routes().own_write_wiped() { !PERM_WRITE } else { !0 };
     Some(QueueData {
         broker_name: shared.options.broker_name.clone(),
@@ -188,7 +189,11 @@ pub(crate) fn cluster(call: &Call<'_>) -> Result<Outcome, Reply> {
 
 fn own_topics(call: &Call<'_>) -> impl Iterator<Item = String> {
     let topics = call.shared().broker.topics();
-    topics.into_iter().map(|topic| topic.name().to_owned()).filter(|name| !name.starts_with(OWN_PREFIX))
+    let shown = |name: &str| names::listed(name).map(Cow::into_owned);
+    topics
+        .into_iter()
+        .filter_map(move |topic| shown(topic.name()))
+        .filter(|name| !name.starts_with(OWN_PREFIX))
 }
 
 /// GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206).
@@ -229,7 +234,7 @@ pub(crate) fn delete_topic(call: &Call<'_>) -> Result<Outcome, Reply> {
     let shared = call.shared();
     let cluster = header.cluster_name.as_deref().filter(|cluster| !cluster.is_empty());
     let here = cluster.is_none_or(|cluster| cluster == shared.options.cluster_name);
-    if here && shared.broker.topic(&header.topic).is_some() {
+    if here && shared.topic(&header.topic).is_some() {
         return Err(Reply::system_error(format!(
             "topic[{}] exists on broker {}: delete it there, and its route goes with it",
             header.topic, shared.options.broker_name

@@ -3,6 +3,7 @@
 
 mod administration;
 mod connections;
+mod crossing;
 mod faults;
 mod groups;
 mod messages;

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use braid_broker::{Broker, BrokerOptions, ClassicOptions};
+use braid_broker::{BatchRequest, Broker, BrokerOptions, ClassicOptions};
+use braid_crossing::kafka::batch::{BatchView, PAYLOAD_KIND};
 use braid_edge_rocketmq::{Addresses, Edge, EdgeOptions, RunningEdge, derive, policy};
 use braid_io::{Disk, OsDisk, SystemClock};
 use braid_record::RecordView;
-use braid_store::{Store, StoreOptions};
+use braid_store::{Facts, LOOK_INSIDE, Store, StoreOptions};
 use braid_wire_rocketmq::body::{Body, ConsumerData, HeartbeatData, SubscriptionData};
 use braid_wire_rocketmq::codes::request;
 use braid_wire_rocketmq::frame::{self, Limits};
@@ -20,6 +21,12 @@ use bytes::BytesMut;
 
 /// How long a test waits for something that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the Kafka edge derives, as far as this one cares.
+fn derive_batch(record: &RecordView<'_>) -> Facts {
+    let newest_time = BatchView::parse(record.body()).ok().map(|batch| batch.max_timestamp());
+    Facts { index_word: LOOK_INSIDE, newest_time, ..Facts::default() }
+}
 
 /// A running broker; stopped when it is dropped.
 pub(crate) struct Server {
@@ -64,7 +71,7 @@ impl Server {
         store_options.file_bytes = 16 << 20;
         store_options.prewrite_bytes = 1 << 20;
         store_options.unflushed_bytes_max = unflushed_bytes_max;
-        store_options.derivers = vec![(None, derive)];
+        store_options.derivers = vec![(None, derive), (Some(PAYLOAD_KIND), derive_batch)];
         let clock = Arc::new(SystemClock::default());
         let (store, report) = Store::open(store_options, Arc::clone(&disk), clock.clone()).unwrap();
         assert!(report.damage.is_empty());
@@ -103,6 +110,42 @@ impl Server {
 
     pub(crate) fn connections(&self) -> usize {
         self.running.as_ref().unwrap().edge.connections()
+    }
+
+    /// Appends a batch as the Kafka edge does, and waits until it is visible; gives its first offset.
+    pub(crate) fn append_batch(&self, topic: &str, queue_id: u32, batch: &[u8]) -> u64 {
+        let topic = self.broker.topic(topic).unwrap();
+        let view = BatchView::parse(batch).unwrap();
+        let host = "10.9.8.7:9092".parse().unwrap();
+        let request = BatchRequest {
+            topic: &topic,
+            queue_id,
+            kind: PAYLOAD_KIND,
+            batch,
+            count: view.count() as u32,
+            born_timestamp: view.max_timestamp(),
+            born_host: host,
+            store_host: self.addresses.main,
+            wait: true,
+        };
+        let promise = self.broker.append_batch(&request).unwrap();
+        let store = self.broker.store();
+        store.write_turn();
+        self.running.as_ref().unwrap().store_driver.written();
+        let mut waiting = Some(promise);
+        let mut first = None;
+        until("the batch's promise", || {
+            match waiting.take().map(|promise| promise.redeem(store.watermarks())) {
+                Some(Ok(sent)) => first = Some(sent.records[0].offset),
+                Some(Err(promise)) => waiting = Some(promise),
+                None => {}
+            }
+            first.is_some()
+        });
+        let first = first.unwrap();
+        let end = first + view.count() as u64;
+        until("the batch's dispatch", || store.offsets(topic.queue(queue_id)).is_some_and(|o| o.max >= end));
+        first
     }
 
     /// Stops as the server does.
