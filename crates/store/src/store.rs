@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use braid_io::{Clock, Disk};
+use braid_io::{Clock, Disk, Space};
 use bytes::Bytes;
 
 use crate::append::{AppendError, Appended, Group, GroupBuilder};
@@ -426,8 +426,16 @@ impl Store {
 
     /// Part of the disk in use, 0 to 1.
     pub fn disk_ratio(&self) -> f64 {
-        let Ok(space) = self.shard.disk.space(&self.shard.layout.dir) else { return 0.0 };
+        let Ok(space) = self.disk_space() else { return 0.0 };
         if space.total == 0 { 0.0 } else { 1.0 - space.free.min(space.total) as f64 / space.total as f64 }
+    }
+
+    /// The file system that the log lies on.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn disk_space(&self) -> std::io::Result<Space> {
+        self.shard.disk.space(&self.shard.layout.dir)
     }
 
     pub(crate) fn shard(&self) -> Arc<Shard> {

@@ -7,6 +7,7 @@ mod cluster;
 mod configs;
 mod describe;
 mod keys;
+mod log_dirs;
 mod topics;
 
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ pub(crate) const HANDLERS: &[Api] = &[
     api(api_keys::DESCRIBE_CONFIGS, 1, 4, describe::handle),
     api(api_keys::ALTER_CONFIGS, 0, 2, configs::alter),
     api(api_keys::INCREMENTAL_ALTER_CONFIGS, 0, 1, configs::alter_incrementally),
+    api(api_keys::DESCRIBE_LOG_DIRS, 1, 5, log_dirs::describe),
     api(api_keys::DESCRIBE_CLUSTER, 0, 2, cluster::describe),
     api(api_keys::DESCRIBE_TOPIC_PARTITIONS, 0, 0, cluster::describe_partitions),
     api(api_keys::LIST_PARTITION_REASSIGNMENTS, 0, 0, cluster::list_reassignments),

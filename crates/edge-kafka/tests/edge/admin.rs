@@ -2,11 +2,12 @@
 
 use braid_wire_kafka::messages::{
     alter_configs, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
-    describe_topic_partitions, incremental_alter_configs, list_partition_reassignments, metadata,
+    describe_log_dirs, describe_topic_partitions, incremental_alter_configs, list_partition_reassignments,
+    metadata,
 };
 use braid_wire_kafka::{error_code, keys};
 
-use crate::support::{Client, Server, ask, decode, options};
+use crate::support::{Client, Server, ask, batch, decode, options, to};
 
 const NO_ID: [u8; 16] = [0; 16];
 
@@ -524,4 +525,48 @@ fn partitions_are_described_page_by_page() {
     assert_eq!(ask_from(client, &["none"], 9, None), (vec![topic("none", 3, &[])], None));
     assert_eq!(ask_from(client, &["a"], 9, Some(("a", -1))), (vec![topic("a", 42, &[])], None));
     assert_eq!(ask_from(client, &["a"], 9, Some(("a", 7))), (vec![topic("a", 0, &[])], None));
+}
+
+#[test]
+fn partitions_have_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = braid_edge_kafka::EdgeOptions { log_dir: "/data/braid".into(), ..options() };
+    let server = Server::start_with(dir.path(), at);
+    let client = &mut server.client();
+    create(client, vec![wanted("a", 2, 1), wanted("b", 1, 1)]);
+    let batch = batch(&[b"some bytes"]);
+    let response = ask!(&mut *client, produce, 9, to("a", 1, -1, &batch));
+    assert_eq!(response.responses[0].partition_responses[0].error_code, error_code::NONE);
+
+    let sizes = |client: &mut Client, version, topics| {
+        let request = describe_log_dirs::Request { topics };
+        let mut response = ask!(&mut *client, describe_log_dirs, version, request);
+        assert_eq!((response.error_code, response.results.len()), (error_code::NONE, 1));
+        let result = response.results.remove(0);
+        assert_eq!((result.error_code, &*result.log_dir), (error_code::NONE, "/data/braid"));
+        if version >= 4 {
+            assert!(result.total_bytes >= result.usable_bytes && result.usable_bytes > 0);
+        }
+        let mut found = Vec::new();
+        for topic in result.topics {
+            for partition in topic.partitions {
+                found.push((topic.name.to_string(), partition.partition_index, partition.partition_size));
+            }
+        }
+        found
+    };
+    for version in 1..=5 {
+        let all = sizes(client, version, None);
+        let [(_, 0, 0), (a, 1, size), (_, 0, 0)] = &all[..] else { panic!("{all:?}") };
+        assert!(a == "a" && *size > batch.len() as i64, "{all:?}");
+    }
+    let topic = |name: &'static str, partitions: &[i32]| describe_log_dirs::RequestTopic {
+        topic: name.into(),
+        partitions: partitions.to_vec(),
+    };
+    let some = vec![topic("a", &[1, 1, -1, 2]), topic("none", &[0]), topic("a", &[0])];
+    let found = sizes(client, 5, Some(some));
+    let indexes: Vec<_> = found.iter().map(|(name, index, _)| (name.as_str(), *index)).collect();
+    assert_eq!(indexes, [("a", 0), ("a", 1)]);
+    assert_eq!(sizes(client, 5, Some(Vec::new())), []);
 }
