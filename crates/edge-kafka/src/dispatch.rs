@@ -15,7 +15,7 @@ use crate::connection::Connection;
 use crate::reactor::Reactor;
 use crate::reply::{Head, Outcome, Reply};
 use crate::shared::Shared;
-use crate::{fetch, metadata, produce};
+use crate::{fetch, metadata, offsets, produce, producers};
 
 /// A request as its handler sees it.
 pub(crate) struct Call<'a> {
@@ -79,8 +79,13 @@ pub(crate) const fn api(key: i16, min: i16, max: i16, handler: Handler) -> Api {
 const HANDLERS: &[Api] = &[
     api(keys::PRODUCE, 3, 13, produce::handle),
     api(keys::FETCH, 4, 18, fetch::handle),
+    api(keys::LIST_OFFSETS, 1, 11, offsets::list),
     api(keys::METADATA, 0, 13, metadata::handle),
     api(keys::API_VERSIONS, 0, API_VERSIONS_MAX, api_versions),
+    api(keys::INIT_PRODUCER_ID, 0, 5, producers::init),
+    api(keys::OFFSET_FOR_LEADER_EPOCH, 2, 4, offsets::for_leader_epoch),
+    api(keys::DELETE_RECORDS, 0, 2, offsets::delete_records),
+    api(keys::DESCRIBE_PRODUCERS, 0, 0, producers::describe),
 ];
 
 /// All that is served.

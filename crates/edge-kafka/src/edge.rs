@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use braid_broker::Broker;
+use braid_crossing::Crossing;
 use braid_store::driver::Driver;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -41,11 +42,16 @@ pub struct RunningEdge {
 }
 
 impl Edge {
-    /// Opens the listener. `driver` is the store's; it is told after each write.
+    /// Opens the listener. `driver` is the store's; it is told after each write. `crossing` is that of all edges.
     ///
     /// # Errors
     /// When it can not be opened.
-    pub fn bind(options: EdgeOptions, broker: Arc<Broker>, driver: Arc<Driver>) -> Result<Self, BindError> {
+    pub fn bind(
+        options: EdgeOptions,
+        broker: Arc<Broker>,
+        driver: Arc<Driver>,
+        crossing: Arc<Crossing>,
+    ) -> Result<Self, BindError> {
         let (listener, address) = braid_reactor::listen(options.listen)
             .map_err(|source| BindError { address: options.listen, source })?;
         let (reactors, mail): (Vec<_>, Vec<_>) = (0..options.reactors.clamp(1, usize::from(u16::MAX)))
@@ -67,6 +73,7 @@ impl Edge {
             driver,
             reactors,
             metrics: Metrics::default(),
+            crossing,
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -116,7 +123,7 @@ impl RunningEdge {
 
     /// What was counted since the start.
     pub fn counts(&self) -> Counts {
-        self.shared.metrics.counts()
+        self.shared.metrics.counts(&self.shared.crossing)
     }
 
     /// Answers parked fetches and accepted batches, closes all connections and ends the threads; what is not done by `deadline`

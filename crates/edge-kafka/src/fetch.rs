@@ -18,9 +18,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use braid_broker::{ManyTicket, ParkMany};
+use braid_crossing::Packing;
 use braid_record::RecordView;
 use braid_store::{ColdRead, QueueKey, Read, ReadRequest, ReadResult, ReadStatus, StoreError};
-use braid_wire_kafka::batch::PAYLOAD_KIND;
 use braid_wire_kafka::fetch::{Partition, Request, ResponseHead, ResponsePartition, ResponseWriter};
 use braid_wire_kafka::{DecodeError, Input, error_code};
 use bytes::Bytes;
@@ -43,6 +43,10 @@ const RECORDS_MAX: usize = 4_096;
 const ENVELOPE_PART: usize = 8;
 /// See [`ENVELOPE_PART`].
 const ENVELOPE_BYTES: usize = 1_024;
+/// Messages of another protocol in one batch that is made of them, at most.
+const PACKED_RECORDS_MAX: usize = 1_000;
+/// Bytes of such a batch.
+const PACKED_BYTES_MAX: usize = 256 << 10;
 /// Between two looks of a fetch for which there was no place among those that are parked.
 const UNPARKED_STEP: Duration = Duration::from_millis(50);
 /// How long a fetch that was woken for less than it wants lets more come together before it looks again.
@@ -284,8 +288,11 @@ impl Fetch {
     fn batches(&mut self, records: Vec<Bytes>, room: usize) -> Vec<Bytes> {
         let mut batches = Vec::with_capacity(records.len());
         let mut bytes = 0;
-        for record in &records {
-            let Some(batch) = batch_of(record) else { continue };
+        let mut rest = &records[..];
+        while let Some(record) = rest.first() {
+            let (batch, count) = self.batch_of(record, rest);
+            rest = &rest[count..];
+            let Some(batch) = batch else { continue };
             let is_first = self.bytes == 0 && bytes == 0;
             if !is_first && bytes + batch.len() > room {
                 self.is_final = true;
@@ -295,6 +302,27 @@ impl Fetch {
             batches.push(batch);
         }
         batches
+    }
+
+    /// The first batch of these records, and of how many it is made: a slice of the first one, or messages of RocketMQ's packed
+    /// together.
+    fn batch_of(&self, record: &Bytes, rest: &[Bytes]) -> (Option<Bytes>, usize) {
+        let Ok(view) = RecordView::parse(record) else { return (None, 1) };
+        if braid_crossing::is_kafka(&view) {
+            return (Some(record.slice_ref(view.body())), 1);
+        }
+        let packing = Packing {
+            records_max: PACKED_RECORDS_MAX,
+            bytes_max: PACKED_BYTES_MAX,
+            leader_epoch: self.shared().leader_epoch(),
+        };
+        match self.shared().crossing.pack(rest, &packing) {
+            Ok(packed) => (Some(packed.batch.clone()), packed.count as usize),
+            Err(error) => {
+                tracing::warn!(position = view.position(), %error, "a record is passed over");
+                (None, 1)
+            }
+        }
     }
 
     /// Begins to read anew.
@@ -401,12 +429,6 @@ impl Fetch {
         let (bytes, slices) = writer.end_in_parts(&[]);
         Reply { bytes, slices, ..Reply::default() }
     }
-}
-
-/// The batch in a record of Kafka's kind: a slice of the same bytes.
-fn batch_of(record: &Bytes) -> Option<Bytes> {
-    let view = RecordView::parse(record).ok()?;
-    (view.kind() == Some(PAYLOAD_KIND.as_bytes())).then(|| record.slice_ref(view.body()))
 }
 
 /// A place among the parked; given back when it is dropped.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use braid_crossing::Crossing;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -25,7 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) fetches_parked: Counter,
     pub(crate) fetched_bytes: Counter,
     pub(crate) fetches_cold: Counter,
-    pub(crate) decoded_batches: Counter,
+    pub(crate) looked_inside: Counter,
 }
 
 /// Counts since the start of the edge.
@@ -43,13 +45,17 @@ pub struct Counts {
     pub fetched_bytes: u64,
     /// Fetches that had to ask the disk.
     pub fetches_cold: u64,
-    /// Stored messages or batches that were looked into: to be read by the other protocol's clients, or because a setting of
-    /// their topic, or a question for a time, asked for it.
+    /// Compressed batches that were looked into when they were produced because their topic limits the times of records, and
+    /// questions for a time.
+    pub looked_inside: u64,
+    /// Kafka's batches that were opened for readers of another protocol.
     pub decoded_batches: u64,
+    /// Batches that were made for Kafka's readers out of messages of another protocol.
+    pub packed_batches: u64,
 }
 
 impl Metrics {
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self, crossing: &Crossing) -> Counts {
         Counts {
             requests: self.requests.value(),
             batches_stored: self.batches_stored.value(),
@@ -57,7 +63,9 @@ impl Metrics {
             fetches_parked: self.fetches_parked.value(),
             fetched_bytes: self.fetched_bytes.value(),
             fetches_cold: self.fetches_cold.value(),
-            decoded_batches: self.decoded_batches.value(),
+            looked_inside: self.looked_inside.value(),
+            decoded_batches: crossing.decoded_batches(),
+            packed_batches: crossing.packed_batches(),
         }
     }
 }

@@ -13,32 +13,17 @@ use braid_wire_kafka::error_code;
 
 /// The longest name that Kafka knows.
 const NAME_BYTES_MAX: usize = 249;
-/// What Kafka can't spell, and how it is shown.
-const ESCAPES: [(&str, &str); 2] = [("%", ".25."), ("|", ".7C.")];
 /// The id of no topic.
 pub(crate) const NO_ID: [u8; 16] = [0; 16];
 
 /// A topic's name as Kafka's clients see it.
 pub(crate) fn shown(name: &str) -> Cow<'_, str> {
-    ESCAPES.iter().fold(Cow::Borrowed(name), |name, (plain, escaped)| {
-        if name.contains(plain) { Cow::Owned(name.replace(plain, escaped)) } else { name }
-    })
-}
-
-/// The name that an alias stands for; `None` when it is no alias.
-fn unescaped(name: &str) -> Option<String> {
-    let plain = ESCAPES.iter().fold(Cow::Borrowed(name), |name, (plain, escaped)| {
-        if name.contains(escaped) { Cow::Owned(name.replace(escaped, plain)) } else { name }
-    });
-    match plain {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(plain) => Some(plain),
-    }
+    braid_crossing::names::to_kafka(name)
 }
 
 /// The topic that a client means by a name.
 pub(crate) fn topic(broker: &Broker, name: &str) -> Option<Arc<Topic>> {
-    broker.topic(name).or_else(|| broker.topic(&unescaped(name)?))
+    broker.topic(name).or_else(|| broker.topic(&braid_crossing::names::of_kafka_alias(name)?))
 }
 
 /// The topic with that id.
@@ -101,8 +86,9 @@ fn check_free(broker: &Broker, name: &str) -> Result<(), (i16, String)> {
     if broker.topic(name).is_some() {
         return Err((error_code::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
     }
-    if let Some(other) = topic(broker, name) {
-        let sentence = format!("the name {name} is how the topic {} is shown", other.name());
+    if let Some(other) = braid_crossing::names::conflict(name, |name| broker.topic(name).is_some()) {
+        let sentence =
+            format!("the name {name} could not be told from the topic {other} in another protocol");
         return Err((error_code::INVALID_TOPIC_EXCEPTION, sentence));
     }
     Ok(())
@@ -159,16 +145,6 @@ pub(crate) fn is_internal(broker: &Broker, topic: &Topic) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_kafka_cannot_spell_has_an_alias() {
-        for (name, alias) in [("%RETRY%g", ".25.RETRY.25.g"), ("a|b", "a.7C.b"), ("a.b_c-1", "a.b_c-1")] {
-            assert_eq!(shown(name), alias);
-            assert_eq!(unescaped(alias), (name != alias).then(|| name.to_owned()));
-            assert!(is_legal(alias));
-        }
-        assert_eq!(unescaped(".25"), None);
-    }
 
     #[test]
     fn a_cluster_id_is_base64() {

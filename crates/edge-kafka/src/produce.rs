@@ -11,7 +11,7 @@
 
 use std::rc::Rc;
 
-use braid_broker::{BatchRequest, Error, Topic};
+use braid_broker::{BatchRequest, Error, TimestampType, Topic};
 use braid_store::Promise;
 use braid_wire_kafka::batch::{
     BatchError, BatchView, Compression, PAYLOAD_KIND, Rules, patch_leader_epoch, set_log_append_time,
@@ -177,7 +177,7 @@ impl Produce<'_> {
             }
         };
         if rules.look_inside && summary.compression != Compression::None {
-            shared.metrics.decoded_batches.add(1);
+            shared.metrics.looked_inside.add(1);
         }
         let newest = if rules.log_append_time { now } else { summary.max_timestamp };
         let appended = self.with_stamps(bytes, rules.log_append_time.then_some(now), |batch| {
@@ -231,17 +231,20 @@ impl Produce<'_> {
     }
 
     fn rules(&self, topic: &Topic, now: i64) -> Rules {
-        let limits = topics::Limits::of(topic);
+        let limits = &topic.limits;
         let shared = self.shared();
         let defaults = Rules::new(now);
+        let milliseconds = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let (before, after) = (limits.timestamp_before_max_ms, limits.timestamp_after_max_ms);
+        let log_append_time = limits.timestamp_type == TimestampType::LogAppendTime;
         Rules {
-            batch_bytes_max: limits.message_bytes_max.unwrap_or(shared.options.message_bytes_max) as usize,
-            before_max_ms: limits.before_max_ms.unwrap_or(defaults.before_max_ms),
-            after_max_ms: limits.after_max_ms.unwrap_or(defaults.after_max_ms),
-            log_append_time: limits.log_append_time,
+            batch_bytes_max: limits.max_message_bytes.unwrap_or(shared.options.message_bytes_max) as usize,
+            before_max_ms: before.map_or(defaults.before_max_ms, milliseconds),
+            after_max_ms: after.map_or(defaults.after_max_ms, milliseconds),
+            log_append_time,
             zstd_known: self.head.version >= ZSTD,
             // A topic that limits the records' times wants each of them looked at.
-            look_inside: limits.before_max_ms.is_some() || limits.after_max_ms.is_some(),
+            look_inside: !log_append_time && (before.is_some() || after.is_some()),
             ..defaults
         }
     }

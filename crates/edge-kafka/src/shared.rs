@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use braid_broker::Broker;
+use braid_crossing::Crossing;
 use braid_io::Clock;
 use braid_store::Store;
 use braid_store::driver::Driver;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) reactors: Vec<Arc<ReactorHandle>>,
     pub(crate) metrics: Metrics,
+    /// Between the formats of messages.
+    pub(crate) crossing: Arc<Crossing>,
     /// Open connections.
     pub(crate) connections: AtomicUsize,
     /// No further requests are served.

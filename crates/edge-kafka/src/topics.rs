@@ -55,29 +55,3 @@ pub(crate) fn check_epoch(shared: &Shared, epoch: i32) -> Result<(), i16> {
 pub(crate) fn start_offset(shared: &Shared, queue: QueueKey) -> i64 {
     shared.store.offsets(queue).map_or(0, |offsets| offsets.min as i64)
 }
-
-/// What a topic's own settings say about its batches; `None` is the default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) message_bytes_max: Option<u32>,
-    pub(crate) before_max_ms: Option<i64>,
-    pub(crate) after_max_ms: Option<i64>,
-    pub(crate) log_append_time: bool,
-}
-
-impl Limits {
-    pub(crate) fn of(topic: &Topic) -> Self {
-        let attributes = &topic.config.attributes;
-        if attributes.is_empty() {
-            return Self::default();
-        }
-        let value = |name: &str| attributes.get(name).map(String::as_str);
-        let number = |name: &str| value(name).and_then(|text| text.parse::<i64>().ok());
-        Self {
-            message_bytes_max: number("max.message.bytes").and_then(|bytes| u32::try_from(bytes).ok()),
-            before_max_ms: number("message.timestamp.before.max.ms"),
-            after_max_ms: number("message.timestamp.after.max.ms"),
-            log_append_time: value("message.timestamp.type") == Some("LogAppendTime"),
-        }
-    }
-}

@@ -162,8 +162,13 @@ impl Running {
         let kafka = match kafka_options {
             None => None,
             Some(options) => Some(
-                braid_edge_kafka::Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver))
-                    .map_err(kafka_bind_error)?,
+                braid_edge_kafka::Edge::bind(
+                    options,
+                    Arc::clone(&broker),
+                    Arc::clone(&store_driver),
+                    Arc::default(),
+                )
+                .map_err(kafka_bind_error)?,
             ),
         };
         let (its_store, its_driver) = (store.clone(), Arc::clone(&store_driver));

@@ -4,4 +4,5 @@
 mod admin;
 mod connections;
 mod data;
+mod offsets;
 mod support;

@@ -85,7 +85,8 @@ impl Server {
             }
         };
         let broker_driver = braid_broker::driver::Driver::start(Arc::clone(&broker), appended).unwrap();
-        let edge = Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver)).unwrap();
+        let edge =
+            Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver), Arc::default()).unwrap();
         let edge = edge.serve().unwrap();
         let address = edge.address();
         Self { running: Some(Running { edge, store_driver, broker_driver }), address, broker }
