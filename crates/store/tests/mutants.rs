@@ -17,11 +17,12 @@ const FINDINGS: &[&str] = &["LOST", "EARLY", "WRONG", "taken for damage", "does 
 /// The defect must be seen by asking the device at each acknowledgement, and by what crashes leave alone.
 fn caught(defect: Mutant, findings: &[&str]) {
     for run in [run_seed, run_seed_blind] {
-        let found = (1..=SEEDS_MAX).find_map(|seed| mutant::with(Some(defect), || run(seed)).err());
+        // A read that fails on the way to a finding is no finding.
+        let is_finding = |message: &str| findings.iter().any(|word| message.contains(word));
+        let failed = (1..=SEEDS_MAX).filter_map(|seed| mutant::with(Some(defect), || run(seed)).err());
+        let found = failed.into_iter().find(|failure| is_finding(&failure.message));
         let found = found.unwrap_or_else(|| panic!("{} got through {SEEDS_MAX} seeds", defect.name()));
         println!("{}: caught by seed {}: {}", defect.name(), found.seed, found.message);
-        let seen = findings.iter().any(|word| found.message.contains(word));
-        assert!(seen, "{}: seed {} failed for another reason: {}", defect.name(), found.seed, found.message);
         let sound = mutant::with(None, || run(found.seed));
         assert!(sound.is_ok(), "seed {} fails without the defect too: {sound:?}", found.seed);
     }

@@ -550,12 +550,12 @@ impl Oracle {
         let after =
             entries.iter().find(|entry| self.record(entry).time >= time).map_or(max, |e| e.first.max(min));
         let found = store.offset_at(queue, time, Boundary::FirstAtOrAfter);
-        assert_eq!(found.expect("no read fails now"), after, "{queue:?}: first at or after {time}");
+        assert_eq!(found.expect("no read fails now"), after, "WRONG: {queue:?}: first at or after {time}");
 
         let before = entries.iter().rfind(|entry| self.record(entry).time <= time);
         let found = store.offset_at(queue, time, Boundary::LastAtOrBefore).expect("no read fails now");
         match before {
-            None => assert_eq!(found, min, "{queue:?}: none at or before {time}"),
+            None => assert_eq!(found, min, "WRONG: {queue:?}: none at or before {time}"),
             Some(entry) => {
                 let span = entry.first..entry.first + u64::from(entry.count);
                 assert!(
@@ -565,7 +565,7 @@ impl Oracle {
             }
         }
         let stored = store.store_time(queue, entries[at].first.max(min)).expect("no read fails now");
-        assert_eq!(stored, Some(self.record(&entries[at]).time), "{queue:?}: store time");
+        assert_eq!(stored, Some(self.record(&entries[at]).time), "WRONG: {queue:?}: store time");
     }
 
     /// Look-ups by the newest time inside records, and by size.
@@ -628,8 +628,8 @@ impl Oracle {
         let found = store.query_key(topic, key, from, to, most).expect("no read fails now");
         let positions = |records: &[Bytes]| -> Vec<u64> { records.iter().map(position_in).collect() };
         let expected: Vec<Bytes> = expected.iter().map(|record| record.bytes.clone()).collect();
-        assert_eq!(positions(&found), positions(&expected), "{topic:?}: key {key} in {from}..={to}");
-        assert_eq!(found, expected, "{topic:?}: key {key}");
+        assert_eq!(positions(&found), positions(&expected), "WRONG: {topic:?}: key {key} in {from}..={to}");
+        assert_eq!(found, expected, "WRONG: {topic:?}: key {key}");
     }
 
     /// One message inside a record by its name, and one past the last.
@@ -643,7 +643,11 @@ impl Oracle {
             && index < count
             && first + u64::from(index) >= start;
         let expected = is_there.then(|| (record.bytes.clone(), Some(index)));
-        assert_eq!(found.map(|named| (named.record, named.index)), expected, "{index} of {count}");
+        assert_eq!(
+            found.map(|named| (named.record, named.index)),
+            expected,
+            "WRONG: the message {index} of {count} by its name"
+        );
     }
 
     /// True when the record's own queue does not begin behind it.
@@ -662,7 +666,12 @@ impl Oracle {
         let found = store.record_named(Position(record.position)).expect("no read fails now");
         if self.model.topics.contains_key(&own.topic) && self.is_left(record, self.visible(store)) {
             let found = found.map(|named| (named.record, named.index));
-            assert_eq!(found, Some((record.bytes.clone(), None)), "the record named {}", record.position);
+            assert_eq!(
+                found,
+                Some((record.bytes.clone(), None)),
+                "WRONG: the record named {}",
+                record.position
+            );
         } else {
             assert_eq!(found, None, "a record that was deleted was named");
         }
