@@ -21,6 +21,7 @@ use crate::lock::QueueLocks;
 use crate::member::{Members, Moment};
 use crate::options::BrokerOptions;
 use crate::policy::Policy;
+use crate::retention::Keeper;
 use crate::statistics::{SAMPLE_MS, Statistics};
 use crate::sync::{News, lock};
 use crate::topic::{TopicConfig, Topics};
@@ -54,6 +55,7 @@ pub struct Broker {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) delay: DelayQueues,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) keeper: Mutex<Keeper>,
     pub(crate) statistics: Statistics,
     /// Counts choices of a queue.
     pub(crate) turns: AtomicU32,
@@ -68,6 +70,7 @@ struct House {
     expire_ms: u64,
     sample_ms: u64,
     groups_ms: u64,
+    retention_ms: u64,
     complain_ms: u64,
     /// Where the log began when it was last looked at.
     first: Position,
@@ -135,11 +138,14 @@ impl Broker {
             waiters,
             delay,
             producer_ids,
+            keeper: Mutex::default(),
             statistics: Statistics::default(),
             turns: AtomicU32::new(0),
             news,
             house: Mutex::new(house),
         });
+        // Before the store's threads start: they delete files.
+        broker.topics().iter().for_each(|topic| broker.pin_if_limited(topic));
         match broker.store.health() {
             Health::Serving => {
                 for changes in corrections.chunks(CORRECTIONS_PER_RECORD) {
@@ -276,10 +282,27 @@ impl Broker {
                 Self::complain_in(&mut house, now_ms, "old cursors could not be forgotten", &error);
             }
         }
-        [house.cursors_ms, house.expire_ms, house.sample_ms, house.groups_ms]
+        if now_ms >= house.retention_ms {
+            house.retention_ms = now_ms + self.keep_retention(&mut house, now_ms);
+        }
+        [house.cursors_ms, house.expire_ms, house.sample_ms, house.groups_ms, house.retention_ms]
             .into_iter()
             .fold(u64::MAX, u64::min)
             - now_ms
+    }
+
+    /// Some of a round over the queues of topics with limits of their own; gives the milliseconds until it goes on.
+    fn keep_retention(&self, house: &mut House, now_ms: u64) -> u64 {
+        self.begin_retention();
+        match self.go_on_with_retention(self.clock.wall_ms()) {
+            Ok(true) => 1,
+            Ok(false) => self.options.retention_interval_ms,
+            Err(Error::Busy(_)) => RETRY_BUSY_MS,
+            Err(error) => {
+                Self::complain_in(house, now_ms, "a queue could not be cut by its topic's limits", &error);
+                RETRY_CLOSED_MS
+            }
+        }
     }
 
     fn complain(&self, now_ms: u64, what: &str, error: &Error) {

@@ -29,6 +29,14 @@ pub enum Error {
         /// Queues that the topic has.
         queues: u32,
     },
+    /// The queue does not reach up to this offset.
+    #[error("offset {offset} lies behind the queue's end {max}")]
+    OffsetOutOfRange {
+        /// The offset that was asked for.
+        offset: u64,
+        /// The queue's visible end.
+        max: u64,
+    },
     /// The group does not exist, and may not be made on first use.
     #[error("group {0} does not exist")]
     NoGroup(String),

@@ -30,6 +30,7 @@ mod member;
 mod options;
 mod policy;
 mod produce;
+mod retention;
 mod retry;
 mod statistics;
 mod sync;

@@ -20,6 +20,8 @@ pub struct BrokerOptions {
     pub lock_life_ms: u64,
     /// Most milliseconds between a cursor's change and its record. Default 500.
     pub cursor_flush_ms: u64,
+    /// Milliseconds between two looks at what topics with a retention of their own may give up. Default 60,000.
+    pub retention_interval_ms: u64,
     /// Most parked readers of one queue. Default 16,384.
     pub waiters_per_queue_max: usize,
     /// Most parked readers. Default 131,072.
@@ -48,6 +50,7 @@ impl Default for BrokerOptions {
             member_life_ms: 120_000,
             lock_life_ms: 60_000,
             cursor_flush_ms: 500,
+            retention_interval_ms: 60_000,
             waiters_per_queue_max: 16_384,
             waiters_max: 131_072,
             topics_max: 100_000,

@@ -282,6 +282,7 @@ impl Broker {
         let promise = self.store.configure_topic(old.number, &config.encode())?;
         let topic = Arc::new(Topic::new(old.number, old.id, config, Arc::clone(&old.stored)));
         write(&self.topics.table).insert(&topic);
+        self.pin_if_limited(&topic);
         version.changed(self.clock.wall_ms());
         Ok(promise.map(|()| topic))
     }
@@ -302,6 +303,7 @@ impl Broker {
         table.by_number.remove(&topic.number);
         table.by_id.remove(&topic.id);
         drop(table);
+        self.store.pin_topic(topic.number, false);
         version.changed(self.clock.wall_ms());
         drop(version);
         self.forget_cursors_on(topic.number);
@@ -392,6 +394,7 @@ impl Broker {
         Ok(promise.map(|info| {
             let topic = Arc::new(Topic::new(info.number, info.id, config, Arc::default()));
             write(&self.topics.table).insert(&topic);
+            self.pin_if_limited(&topic);
             topic
         }))
     }

@@ -18,6 +18,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::SystemTopic(_) => response::INVALID_PARAMETER,
         Error::NotWritable(_) => response::NO_PERMISSION,
         Error::NoQueue { .. } => response::INVALID_PARAMETER,
+        Error::OffsetOutOfRange { .. } => response::INVALID_PARAMETER,
         Error::NoGroup(_) => response::SUBSCRIPTION_GROUP_NOT_EXIST,
         Error::NoRecord(_) => response::SYSTEM_ERROR,
         Error::Invalid(_) => response::INVALID_PARAMETER,

@@ -241,6 +241,7 @@ fn store_options(config: &Config) -> StoreOptions {
             percent(retention.disk_force_percent),
             percent(retention.disk_refuse_percent),
         ],
+        pressure_takes_all: retention.pressure_takes_all,
     };
     options.derivers = derivers();
     options

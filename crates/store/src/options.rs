@@ -58,11 +58,19 @@ pub struct RetentionOptions {
     /// Percent of the disk in use from which files that expired while no broker ran go at once and not one a minute, from
     /// which files go regardless of age, and from which writers are refused. RocketMQ's 75, 85, 90.
     pub used_percent: [u8; 3],
+    /// True when files go under disk pressure although topics with a retention of their own still need them; false (the
+    /// default) refuses writers then instead.
+    pub pressure_takes_all: bool,
 }
 
 impl Default for RetentionOptions {
     fn default() -> Self {
-        Self { keep_ms: 72 * 3_600_000, free_bytes_min: None, used_percent: [75, 85, 90] }
+        Self {
+            keep_ms: 72 * 3_600_000,
+            free_bytes_min: None,
+            used_percent: [75, 85, 90],
+            pressure_takes_all: false,
+        }
     }
 }
 

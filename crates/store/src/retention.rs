@@ -1,5 +1,9 @@
 //! Giving up the log's oldest files: by age, and under pressure of the disk.
 //!
+//! A topic may have a retention of its own, longer or shorter than the files': its keeper moves the starts of its queues,
+//! and a file stays as long as such a queue begins in or before it. Then disk pressure refuses writers instead of taking
+//! the file, unless the options say otherwise. A file that no queue needs goes early.
+//!
 //! What may go is the minimum over the named holders. A file goes in an order that a crash cannot break: a snapshot that
 //! covers it is durable, the superblock names the new start, readers are told, and only then its name is removed. A
 //! start that finds a file below the superblock's first position removes it.
@@ -11,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use braid_io::Clock;
 
-use crate::catalog::QueueKey;
+use crate::catalog::{QueueKey, STATE_TOPIC_NUMBER, TopicNumber};
 use crate::health::lock;
 use crate::housekeeping::{House, Job};
 use crate::shard::Shard;
@@ -23,6 +27,8 @@ const DOUBT_PAUSE_MS: u64 = 60_000;
 /// Files that must be free before disk pressure stops to count, when that is less than [`FREE_BYTES`].
 const FREE_FILES: u64 = 4;
 const FREE_BYTES: u64 = 10 << 30;
+/// Pause between two looks whether some queue still needs the oldest file, which is one look at every queue.
+const UNNEEDED_PAUSE_MS: u64 = 10_000;
 
 /// A queue whose first offset rose because the disk was nearly full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,12 @@ pub(crate) struct Retention {
     /// Files that came of age in this span of wall time did so by a jump of the clock in this run.
     jumped: Option<(i64, i64)>,
     doubted_next_ms: u64,
+    /// The queue that needed the oldest file when that was asked last: the first to ask again.
+    needed_by: Option<QueueKey>,
+    /// When to look again for queues that need the oldest file.
+    unneeded_next_ms: u64,
+    /// The file that pressure was told to spare.
+    spared: Option<u64>,
     /// Files below the log's start whose names may still be on the disk.
     unlinked: Vec<u64>,
     job: Job,
@@ -66,6 +78,8 @@ pub(crate) struct Retention {
 enum Reason {
     Age,
     Pressure,
+    /// No queue has a record in it.
+    Unneeded,
 }
 
 impl Retention {
@@ -81,6 +95,9 @@ impl Retention {
             slept,
             jumped: None,
             doubted_next_ms: monotonic_ms,
+            needed_by: None,
+            unneeded_next_ms: monotonic_ms,
+            spared: None,
             unlinked: Vec::new(),
             job: Job::default(),
         }
@@ -149,7 +166,7 @@ impl Shard {
     fn give_up_oldest(&self, house: &mut House, wall: i64, used_percent: Option<u64>) -> io::Result<()> {
         // A file that is still there has given no room: none may follow it until it is gone.
         self.remove_unlinked(house)?;
-        match self.head_file_goes(house, wall, used_percent) {
+        match self.head_file_goes(house, wall, used_percent)? {
             Some(reason) => self.give_up_head(house, reason),
             None => Ok(()),
         }
@@ -186,7 +203,12 @@ impl Shard {
     }
 
     /// Why the oldest file goes now; `None` when it stays. `used_percent`: of the disk, if it counts.
-    fn head_file_goes(&self, house: &mut House, wall: i64, used_percent: Option<u64>) -> Option<Reason> {
+    fn head_file_goes(
+        &self,
+        house: &mut House,
+        wall: i64,
+        used_percent: Option<u64>,
+    ) -> io::Result<Option<Reason>> {
         house.sealed.extend(lock(&self.appender).take_seals());
         let head = self.first();
         let end = head + self.options.file_bytes;
@@ -194,27 +216,95 @@ impl Shard {
         let held = house.retention.holders.values().copied().min().unwrap_or(u64::MAX);
         // The file that is written, what is not visible yet and what somebody holds stays.
         if end > dispatched.min(self.watermarks.flushed().0).min(held) {
-            return None;
+            return Ok(None);
         }
         // A file without a known time is never of age, but pressure takes it.
         let last_ms = house.sealed.get(&head).copied();
         let of_age = last_ms.map_or(i64::MAX, |ms| ms.saturating_add(self.options.retention.keep_ms));
         let [clean, force, _] = self.options.retention.used_percent.map(u64::from);
-        let reason = if used_percent.is_some_and(|used| used >= force) {
-            Reason::Pressure
-        } else if of_age < wall {
-            Reason::Age
-        } else {
-            return None;
-        };
+        let is_forced = used_percent.is_some_and(|used| used >= force);
+        let Some(reason) = self.reason(house, is_forced, of_age < wall)? else { return Ok(None) };
         // The snapshot is the first holder: it must know the offsets of queues that end with this file.
         if house.retention.snapshot_covers < end || house.snapshot_position < end {
             house.wants_snapshot = true;
-            return None;
+            return Ok(None);
         }
         let now = self.clock.monotonic_ms();
         let hurries = used_percent.is_some_and(|used| used >= clean);
-        (reason == Reason::Pressure || house.retention.is_its_turn(of_age, now, hurries)).then_some(reason)
+        let goes = reason != Reason::Age || house.retention.is_its_turn(of_age, now, hurries);
+        Ok(goes.then_some(reason))
+    }
+
+    /// Why the oldest file would go if nobody held it.
+    fn reason(&self, house: &mut House, is_forced: bool, is_of_age: bool) -> io::Result<Option<Reason>> {
+        let head = self.first();
+        let end = head + self.options.file_bytes;
+        if is_forced && self.options.retention.pressure_takes_all {
+            return Ok(Some(Reason::Pressure));
+        }
+        if is_forced || is_of_age {
+            let Some(queue) = self.pinned_queue_below(house, end)? else {
+                return Ok(Some(if is_forced { Reason::Pressure } else { Reason::Age }));
+            };
+            if is_forced && house.retention.spared != Some(head) {
+                house.retention.spared = Some(head);
+                let topic = self.catalog().live(queue.topic).map(|topic| topic.name.clone());
+                tracing::warn!(
+                    head,
+                    ?topic,
+                    queue_id = queue.queue_id,
+                    "the disk is nearly full, and the oldest log file stays: a topic's own retention needs it"
+                );
+            }
+            return Ok(None);
+        }
+        Ok(self.is_unneeded(house, end)?.then_some(Reason::Unneeded))
+    }
+
+    /// A queue of a topic with a retention of its own that begins below a position.
+    fn pinned_queue_below(&self, house: &mut House, position: u64) -> io::Result<Option<QueueKey>> {
+        let is_pinned =
+            |topic: TopicNumber| self.pinned.read().unwrap_or_else(PoisonError::into_inner).contains(&topic);
+        self.queue_below(house, position, &is_pinned)
+    }
+
+    /// True when no queue begins below a position. Asked only where topics have a retention of their own, and now and then.
+    fn is_unneeded(&self, house: &mut House, position: u64) -> io::Result<bool> {
+        let now = self.clock.monotonic_ms();
+        let has_pins = !self.pinned.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if !has_pins || now < house.retention.unneeded_next_ms {
+            return Ok(false);
+        }
+        // State is in the snapshot.
+        let is_needed = self.queue_below(house, position, &|topic| topic != STATE_TOPIC_NUMBER)?.is_some();
+        if is_needed {
+            house.retention.unneeded_next_ms = now + UNNEEDED_PAUSE_MS;
+        }
+        Ok(!is_needed)
+    }
+
+    /// A queue that begins below a position, of a topic that is wanted.
+    fn queue_below(
+        &self,
+        house: &mut House,
+        position: u64,
+        is_wanted: &dyn Fn(TopicNumber) -> bool,
+    ) -> io::Result<Option<QueueKey>> {
+        let is_live = |topic| self.catalog().live(topic).is_some();
+        if let Some(queue) = house.retention.needed_by.take().filter(|queue| is_wanted(queue.topic))
+            && is_live(queue.topic)
+            && self.queues.starts_below(queue, position)?
+        {
+            house.retention.needed_by = Some(queue);
+            return Ok(Some(queue));
+        }
+        for queue in self.queues.queues_of(is_wanted) {
+            if is_live(queue.topic) && self.queues.starts_below(queue, position)? {
+                house.retention.needed_by = Some(queue);
+                return Ok(Some(queue));
+            }
+        }
+        Ok(None)
     }
 
     fn give_up_head(&self, house: &mut House, reason: Reason) -> io::Result<()> {

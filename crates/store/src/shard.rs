@@ -4,6 +4,7 @@
 //! `superblock` and the files' list are innermost and never held while another lock is taken, but for `ended_topics` →
 //! `dispatcher` → the indexes. No lock that an append needs is ever held across a write or a sync.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -55,6 +56,8 @@ pub(crate) struct Shard {
     pub(crate) superblock: Mutex<Option<SuperblockFile>>,
     pub(crate) house: Mutex<House>,
     pub(crate) epochs: Epochs,
+    /// Topics with a retention of their own. Changed by reactors, so no lock that is held across I/O.
+    pub(crate) pinned: RwLock<BTreeSet<TopicNumber>>,
     /// The log's first position; readers ask for it.
     pub(crate) first: AtomicU64,
     /// Up to here the superblock proves that the log is durable; a file is written only when its start is.
@@ -144,6 +147,7 @@ impl Shard {
             superblock: Mutex::new(parts.superblock),
             house: Mutex::new(parts.house),
             epochs: parts.epochs,
+            pinned: RwLock::default(),
             first: AtomicU64::new(parts.first),
             proved: AtomicU64::new(end),
             prewrites: AtomicBool::new(true),

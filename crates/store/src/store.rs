@@ -1,7 +1,7 @@
 //! The handle: everything that reactors, threads and tests may ask of one shard's log.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use braid_io::{Clock, Disk, Space};
 use bytes::Bytes;
@@ -241,6 +241,24 @@ impl Store {
         Ok(self.append_change(&mut appender, start_change(queue, offset))?.map(|()| offset))
     }
 
+    /// Says that a topic has a retention of its own, or that it has none any more. A log file with records that a queue
+    /// of such a topic still has is not deleted, however old it is; the topic's keeper moves the queues' starts by
+    /// [`cut_queue`](Self::cut_queue). Under disk pressure it is deleted only if
+    /// [`pressure_takes_all`](crate::RetentionOptions::pressure_takes_all). A file that no queue needs any more goes early.
+    /// Not kept over a restart: to be said again before the store's threads start. Never waits for the disk.
+    pub fn pin_topic(&self, topic: TopicNumber, is_pinned: bool) {
+        let mut pinned = self.shard.pinned.write().unwrap_or_else(PoisonError::into_inner);
+        match is_pinned {
+            true => pinned.insert(topic),
+            false => pinned.remove(&topic),
+        };
+    }
+
+    /// Milliseconds after its newest record for which a log file is kept.
+    pub fn keep_ms(&self) -> i64 {
+        self.shard.options.retention.keep_ms
+    }
+
     /// The topic of that name, if it exists now.
     pub fn topic(&self, name: &str) -> Option<TopicInfo> {
         self.shard.catalog().info(name)
@@ -320,6 +338,13 @@ impl Store {
     /// All queues of a topic that ever had a record, with their offsets.
     pub fn queues(&self, topic: TopicNumber) -> Vec<(QueueKey, QueueOffsets)> {
         let queues = self.shard.queues.queues(topic).into_iter().map(|queue_id| QueueKey { topic, queue_id });
+        queues.filter_map(|queue| Some((queue, self.offsets(queue)?))).collect()
+    }
+
+    /// The queues of all topics that are wanted and ever had a record, with their offsets: one look at every queue there
+    /// is, however many topics are wanted.
+    pub fn queues_of(&self, is_wanted: impl Fn(TopicNumber) -> bool) -> Vec<(QueueKey, QueueOffsets)> {
+        let queues = self.shard.queues.queues_of(is_wanted).into_iter();
         queues.filter_map(|queue| Some((queue, self.offsets(queue)?))).collect()
     }
 

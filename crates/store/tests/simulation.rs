@@ -43,6 +43,7 @@ fn nothing_acknowledged_is_lost_on_any_disk() {
     for name in ["batch", "duplicate", "out-of-order", "stale-epoch", "wrap"] {
         assert!(coverage.of(name) > 0, "no seed had a {name}");
     }
+    assert!(coverage.of("topic-pinned") > 0, "no seed pinned a topic");
 }
 
 #[test]

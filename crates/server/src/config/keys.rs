@@ -181,6 +181,8 @@ config! {
         disk_force_percent: u32 = "85", in 1..=100;
         /// Percent of the disk in use from which writers are refused. Acts only below `disk.free_min`.
         disk_refuse_percent: u32 = "90", in 1..=100;
+        /// True: files go from `retention.disk_force_percent` on although topics with a retention of their own still need them. False: those files stay, and writers are refused from `retention.disk_refuse_percent` on.
+        pressure_takes_all: bool = "false";
     }
 
     /// The disk that holds the data directory.

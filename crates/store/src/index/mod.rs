@@ -44,7 +44,7 @@ use crate::read::QueueOffsets;
 use block::Body;
 use entry::Packed;
 use journal::Journal;
-use queue::{Extent, FirstAt, Queue};
+use queue::{Extent, FirstAt, Queue, StartsBelow};
 
 pub(crate) use entry::Entry;
 
@@ -318,6 +318,31 @@ impl QueueIndex {
             // Of a cut extent only a bound of its last position is known.
             passed = extent.next_offset();
         }
+    }
+
+    /// True when the queue has an entry whose record begins below a position of the log, its own start regarded. May
+    /// wait for the disk.
+    ///
+    /// # Errors
+    /// The disk's; `InvalidData` when a block on disk is damaged.
+    pub(crate) fn starts_below(&self, key: QueueKey, position: u64) -> io::Result<bool> {
+        let (extent, handle, min) = {
+            let shard = self.shard(key);
+            let Some(queue) = shard.queues.get(&key) else { return Ok(false) };
+            match queue.starts_below(position) {
+                StartsBelow::Known(answer) => return Ok(answer),
+                StartsBelow::In(extent) => (extent, self.journal.handle(extent.place().0), queue.min),
+            }
+        };
+        let block = self.journal.block(key, &extent, handle.as_deref(), true)?;
+        let packed = entries_of(block.as_deref())?;
+        let at = packed.index_of(min, extent.used());
+        Ok(at < extent.used() && packed.get(at).position < position)
+    }
+
+    /// The queues of topics that are wanted, in key order. Looks at every queue there is.
+    pub(crate) fn queues_of(&self, is_wanted: impl Fn(TopicNumber) -> bool) -> Vec<QueueKey> {
+        self.keys(|key| is_wanted(key.topic))
     }
 
     /// Takes entries from the tail and ends there, or gives the extent to read next. Moves `at` over what is gone.

@@ -34,6 +34,14 @@ pub(super) enum FirstAt {
     In(Extent),
 }
 
+/// Whether a queue's first entry lies below a position.
+#[derive(Debug)]
+pub(super) enum StartsBelow {
+    Known(bool),
+    /// In here is the first entry, and nothing else tells where.
+    In(Extent),
+}
+
 const WIDE_BIT: u16 = 1 << 15;
 const UNTIMED_BIT: u16 = 1 << 15;
 
@@ -158,6 +166,25 @@ impl Queue {
             Some(extent) => FirstAt::Offset(extent.first_offset),
             None if in_tail < self.tail.len() => FirstAt::Offset(self.tail.get(in_tail).first_offset),
             None => FirstAt::Offset(self.next),
+        }
+    }
+
+    /// Whether the queue's first entry lies below a position.
+    pub(super) fn starts_below(&self, position: u64) -> StartsBelow {
+        if self.min >= self.next {
+            return StartsBelow::Known(false);
+        }
+        let in_tail = (!self.tail.is_empty() && self.min >= self.tail.first_offset())
+            .then(|| self.tail.index_of(self.min))
+            .filter(|&at| at < self.tail.len());
+        match (in_tail, self.extent_at(self.min)) {
+            (Some(at), _) => StartsBelow::Known(self.tail.position(at) < position),
+            (None, Some(extent)) if extent.first_position >= position => StartsBelow::Known(false),
+            (None, Some(extent)) if extent.first_offset >= self.min || extent.last_position < position => {
+                StartsBelow::Known(true)
+            }
+            (None, Some(extent)) => StartsBelow::In(*extent),
+            (None, None) => StartsBelow::Known(!self.tail.is_empty() && self.tail.position(0) < position),
         }
     }
 

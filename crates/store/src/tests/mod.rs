@@ -10,6 +10,7 @@ mod limits;
 mod modes;
 mod names;
 mod opening;
+mod pinning;
 mod producing;
 mod repairing;
 

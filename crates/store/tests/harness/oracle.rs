@@ -429,6 +429,20 @@ impl Oracle {
         assert_eq!(store.queues(number), [], "deleted {number:?} has queues");
     }
 
+    /// The topics of which a record still has an entry, whatever the log's start is.
+    pub fn topics_of<'a>(
+        &'a self,
+        store: &Store,
+        record: &'a Record,
+    ) -> impl Iterator<Item = TopicNumber> + use<'a> {
+        let visible = self.visible(store);
+        let is_left = move |&&(queue, first, count): &&(QueueKey, u64, u32)| {
+            let model = self.model.queues.get(&queue);
+            model.is_some_and(|model| first + u64::from(count) > model.start(visible))
+        };
+        record.targets.iter().filter(is_left).map(|(queue, ..)| queue.topic)
+    }
+
     /// The entries of a queue that are visible and not yet given up by retention.
     pub fn entries(&self, store: &Store, queue: QueueKey) -> Vec<Entry> {
         let visible = self.visible(store);

@@ -1,6 +1,6 @@
 //! One seed's world: disk, clock, store and oracle, and every step that can be taken in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use braid_io::{Clock, Disk, Rng};
 use braid_store::{
     AppendError, DispatchListener, Dispatched, FlushMode, FlushOutcome, GroupBuilder, Health, Level,
     OpenError, Position, ProducerFacts, Promise, QueueKey, RecoveryReport, RecoveryRow, StateChange,
-    StateKind, Store, StoreError, StoreOptions, Target, TopicInfo, WriteOutcome,
+    StateKind, Store, StoreError, StoreOptions, Target, TopicInfo, TopicNumber, WriteOutcome,
 };
 
 use super::message::{BATCH_KIND, Message, SPAN_KIND, derive};
@@ -93,6 +93,8 @@ pub struct World {
     names_used: u64,
     /// The epoch of the last start that served.
     epoch: u32,
+    /// Topics with a retention of their own.
+    pinned: BTreeSet<TopicNumber>,
     steps: VecDeque<String>,
     /// The last group with a producer's numbers, for trying it again as a whole.
     last_numbered: Vec<Message>,
@@ -125,6 +127,7 @@ impl World {
             next_value: 0,
             names_used: 0,
             epoch: 0,
+            pinned: BTreeSet::new(),
             steps: VecDeque::new(),
             last_numbered: Vec::new(),
         }
@@ -253,6 +256,7 @@ impl World {
         self.store = Some(store.clone());
         self.listener = Arc::default();
         store.listen(self.listener.clone());
+        self.pinned.iter().for_each(|topic| store.pin_topic(*topic, true));
         self.claim(&store);
         for event in 0..self.oracle.events.len() {
             self.check_durable(event);
@@ -331,6 +335,7 @@ impl World {
             67..=76 => self.look(),
             77..=79 => self.create_topic(),
             80 => self.delete_topic(),
+            81 if self.rng.one_in(2) => self.pin_topic(),
             81 => self.configure_topic(),
             82..=89 => self.housekeeping(),
             90..=94 => self.move_clock(),
@@ -697,6 +702,17 @@ impl World {
         }
     }
 
+    /// A topic gets a retention of its own, or loses it.
+    fn pin_topic(&mut self) {
+        let topic = self.some_topic().number;
+        let store = self.store();
+        self.look_at_start(&store);
+        let is_pinned = self.pinned.insert(topic) || !self.pinned.remove(&topic);
+        store.pin_topic(topic, is_pinned);
+        self.coverage.count("topic-pinned");
+        self.note(format!("{topic:?} is pinned: {is_pinned}"));
+    }
+
     /// Cuts a queue somewhere, also where it is cut already and behind its end.
     fn cut_queue(&mut self) {
         let queues: Vec<QueueKey> = self.oracle.model.queues.keys().copied().collect();
@@ -977,8 +993,17 @@ impl World {
         assert!(start.0 > before, "the log's start went back from {before} to {}", start.0);
         assert_eq!(start.0 % self.options.file_bytes, 0, "retention takes whole files");
         assert!(start <= end, "retention took the file that is written to");
+        // With pins, a file may go early that no queue needs; a file that a pinned queue needs does not go.
         let gone = self.oracle.records().filter(|record| record.position < start.0);
-        let newest = gone.map(|record| record.time).max().unwrap_or(0);
+        let gone: Vec<_> = gone
+            .filter(|record| self.pinned.is_empty() || self.oracle.topics_of(store, record).next().is_some())
+            .collect();
+        for record in &gone {
+            let mut topics = self.oracle.topics_of(store, record);
+            let held = topics.find(|topic| self.pinned.contains(topic));
+            assert_eq!(held, None, "a file went that the record at {} keeps", record.position);
+        }
+        let newest = gone.iter().map(|record| record.time).max().unwrap_or(0);
         let now = self.clock.wall_ms().max(self.oracle.last_time);
         let may_press = self.pressed && self.options.retention.free_bytes_min != Some(0);
         assert!(may_press || newest + KEEP_MS <= now, "a record of {newest} went at {now}");
@@ -990,6 +1015,12 @@ impl World {
     /// Fills files until there are sealed ones, lets them grow old, and keeps house until one is gone. A fault may
     /// prevent it.
     pub fn try_cut(&mut self) {
+        let store = self.store();
+        self.look_at_start(&store);
+        for topic in std::mem::take(&mut self.pinned) {
+            store.pin_topic(topic, false);
+        }
+        drop(store);
         let cuts = self.tally.cuts;
         let first = self.log_file();
         for round in 0.. {

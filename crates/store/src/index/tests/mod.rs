@@ -180,6 +180,9 @@ fn check_queue(
         };
         assert_eq!(index.lookup(queue, offset, max, true).unwrap().unwrap(), wanted, "{queue:?} at {offset}");
         check_sums(index, queue, entries, min, next, rng);
+        let below = rng.below(entries.last().map_or(100, |entry| entry.position + 200));
+        let starts_below = entries.first().is_some_and(|entry| entry.position < below);
+        assert_eq!(index.starts_below(queue, below).unwrap(), starts_below, "{queue:?} below {below}");
         let position =
             entries.get(max).map_or(next * 100, |entry| entry.position) + rng.below(3) - 1.min(max as u64);
         let first =
