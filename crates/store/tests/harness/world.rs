@@ -406,7 +406,11 @@ impl World {
     /// Sends the last group that had numbers again, if its topics live.
     fn try_again(&mut self) {
         let group = self.last_numbered.clone();
-        let lives = |message: &Message| self.oracle.model.topics.contains_key(&message.queue.topic);
+        // A crash that took a topic's creation lets the number be used again.
+        let lives = |message: &Message| {
+            let topic = self.oracle.model.topics.get(&message.queue.topic);
+            topic.is_some_and(|topic| topic.name == message.topic)
+        };
         if !group.is_empty() && group.iter().all(lives) {
             self.append(group, Vec::new());
         }
