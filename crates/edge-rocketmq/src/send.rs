@@ -141,14 +141,17 @@ struct Target {
 
 /// The topic, if it is there; its name, its permission and the queue are as they must be.
 fn find_topic(shared: &Shared, header: &SendHeader<'_>) -> Result<Option<Arc<Topic>>, Reply> {
-    names::check_topic(header.topic).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
+    let known = shared.topic(header.topic);
+    // A topic that is there may have a name that RocketMQ could not make.
+    if known.is_none() {
+        names::check_topic(header.topic).map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
+    }
     if !names::may_send_to(header.topic) {
         return Err(Reply::error(
             response::NO_PERMISSION,
             format!("Sending message to topic[{}] is forbidden.", header.topic),
         ));
     }
-    let known = shared.topic(header.topic);
     if let Some(topic) = &known {
         check_topic(header, topic.config.writable, topic.config.write_queues, topic.config.read_queues)?;
     }

@@ -105,6 +105,7 @@ fn rates(shared: &Shared, table: &mut Table) {
         table,
         [
             ("decodedBatches", shared.crossing.decoded_batches().to_string()),
+            ("packedBatches", shared.crossing.packed_batches().to_string()),
             ("getFoundTps", three(fetched.rates())),
             ("getMessageEntireTimeMax", metrics.read_ms_max().to_string()),
             ("getMissTps", three(missed)),

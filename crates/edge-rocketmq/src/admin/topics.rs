@@ -30,7 +30,10 @@ fn topic_of(call: &Call<'_>) -> Result<String, Reply> {
 /// UPDATE_AND_CREATE_TOPIC (17).
 pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
     let header = header::CreateTopic::from_ext_fields(&call.command.ext_fields)?;
-    names::check_topic(&header.topic).map_err(invalid)?;
+    let existing = call.shared().topic(&header.topic);
+    if existing.is_none() {
+        names::check_topic(&header.topic).map_err(invalid)?;
+    }
     if names::is_system_topic(&header.topic) {
         return Err(invalid(format!("The topic[{}] is conflict with system topic.", header.topic)));
     }
@@ -51,7 +54,6 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
             header.perm
         )));
     }
-    let existing = call.shared().topic(&header.topic);
     let exists = |name: &str| call.shared().broker.topic(name).is_some();
     if existing.is_none() {
         names::check_conflict(&header.topic, exists).map_err(invalid)?;

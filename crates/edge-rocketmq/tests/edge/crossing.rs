@@ -240,8 +240,10 @@ fn a_topic_of_kafka_s_has_an_alias() {
     assert_eq!(records(&answer.body), [(0, "mine".to_owned())]);
     // What lies in the log has the name inside.
     assert_eq!(views(&answer.body)[0].topic(), "a.b");
+    // The name inside is understood too: the command line knows no other.
+    client.produce("a.b", 1, "mine too", "");
     let fields = [("topic", "a%2Eb"), ("queueId", "1")];
-    assert_eq!(number(&client.ask(request(request::GET_MAX_OFFSET, &fields)), "offset"), 1);
+    assert_eq!(number(&client.ask(request(request::GET_MAX_OFFSET, &fields)), "offset"), 2);
     assert!(server.broker.topic("a%2Eb").is_none(), "no second topic was made");
 
     // No topic is made that one of the protocols could not tell from another.
@@ -272,4 +274,27 @@ fn looking_inside_is_counted() {
         client.ask(pull("g", "T", 0, 0, "*", 0));
     }
     assert_eq!(decoded(&mut client), "1", "the second pull found it opened");
+}
+
+#[test]
+fn a_pull_looks_at_so_many_messages_and_no_more() {
+    /// As many as one pull looks at inside batches.
+    const LOOKED_AT_MAX: usize = 32_768;
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path(), "T");
+    let mut client = server.client();
+    let mut writer = BatchWriter::new(BatchHead { compression: Compression::Zstd, ..BatchHead::default() });
+    let tag = [Header { key: b"rmq.TAGS", value: Some(b"last") }];
+    for index in 0..=LOOKED_AT_MAX {
+        let headers = if index == LOOKED_AT_MAX { &tag[..] } else { &[] };
+        writer.push(&RecordDraft { timestamp: BORN, key: None, value: Some(b"v"), headers });
+    }
+    server.append_batch("T", 0, &writer.finish());
+    let answer = client.ask(pull("g", "T", 0, 0, "last", 0));
+    assert_eq!((answer.code, number(&answer, "nextBeginOffset")), (20, LOOKED_AT_MAX as i64));
+    let answer = client.ask(pull("g", "T", 0, LOOKED_AT_MAX as i64, "last", 0));
+    assert_eq!(records(&answer.body), [(LOOKED_AT_MAX as u64, "v".to_owned())]);
+    // One message less, and the last is seen at once.
+    let answer = client.ask(pull("g", "T", 0, 1, "last", 0));
+    assert_eq!(records(&answer.body), [(LOOKED_AT_MAX as u64, "v".to_owned())]);
 }

@@ -1,5 +1,6 @@
 //! `braidmq message`.
 
+use braid_crossing::names::to_rocketmq;
 use braid_record::{RecordView, property};
 use braid_wire_rocketmq::Command;
 use braid_wire_rocketmq::codes::{request, response};
@@ -139,7 +140,9 @@ impl Find<'_> {
             return record.property(property::UNIQ_KEY) == Some(self.key);
         }
         let keys = record.property(property::KEYS).unwrap_or("");
-        record.topic() == self.topic && keys.split(' ').any(|key| key == self.key)
+        // The broker may spell the topic as RocketMQ does, whoever made it.
+        let same_topic = to_rocketmq(record.topic()) == to_rocketmq(self.topic);
+        same_topic && keys.split(' ').any(|key| key == self.key)
     }
 }
 

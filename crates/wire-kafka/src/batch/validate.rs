@@ -12,15 +12,7 @@ use super::{
     BatchView, CONTROL, Compression, DECOMPRESSED_BYTES_MAX, DELETE_HORIZON, LOG_APPEND_TIME, Record,
     RecordError, ShapeError, TRANSACTIONAL,
 };
-
-mod error_code {
-    //! Kafka's numbers of the answers that this module gives.
-    pub(super) const CORRUPT_MESSAGE: i16 = 2;
-    pub(super) const MESSAGE_TOO_LARGE: i16 = 10;
-    pub(super) const INVALID_TIMESTAMP: i16 = 32;
-    pub(super) const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
-    pub(super) const INVALID_RECORD: i16 = 87;
-}
+use crate::error_code;
 
 /// What a topic and a request demand of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -326,8 +318,8 @@ mod tests {
     use super::super::{ATTRIBUTES_AT, COUNT_AT, CRC_AT, LAST_OFFSET_DELTA_AT, MAGIC_AT};
     use super::super::{BatchHead, BatchWriter, RecordDraft, patch_base_offset, set_log_append_time};
     use super::*;
+    use crate::error_code::NONE;
 
-    const NONE: i16 = 0;
     const NOW: i64 = 1_700_000_000_000;
 
     fn batch(head: BatchHead, times: &[i64]) -> Vec<u8> {
