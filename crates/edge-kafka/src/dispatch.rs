@@ -36,15 +36,12 @@ impl<'a> Call<'a> {
         &self.reactor.shared
     }
 
-    /// The request's content.
+    /// The request's content. What follows it is passed over, as Kafka does: librdkafka leaves bytes there.
     ///
     /// # Errors
-    /// When it is malformed, or something follows it: hand that on, and the connection is closed.
+    /// When it is malformed: hand that on, and the connection is closed.
     pub(crate) fn decode<M: Message<'a>>(&self) -> Result<M, DecodeError> {
-        let mut input = Input::new(self.body);
-        let message = M::decode(self.head.version, &mut input)?;
-        input.end()?;
-        Ok(message)
+        M::decode(self.head.version, &mut Input::new(self.body))
     }
 
     /// The answer with this content.

@@ -98,9 +98,7 @@ struct Fetch {
 
 /// See the module.
 pub(crate) fn handle(call: &Call<'_>) -> Result<Outcome, DecodeError> {
-    let mut input = Input::new(call.body);
-    let request = Request::decode(call.head.version, &mut input)?;
-    input.end()?;
+    let request = Request::decode(call.head.version, &mut Input::new(call.body))?;
     let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
     if partitions.max(request.topics.len()) > PARTITIONS_MAX {
         return Ok(Outcome::Close("a fetch with too many partitions".into()));

@@ -96,9 +96,7 @@ impl Produce<'_> {
 
     /// Works until all is done or the log is busy. `is_own`: the body is a copy for this request alone.
     fn go_on(&self, mut progress: Progress, is_own: bool) -> Result<Outcome, DecodeError> {
-        let mut input = Input::new(self.body);
-        let request = Request::decode(self.head.version, &mut input)?;
-        input.end()?;
+        let request = Request::decode(self.head.version, &mut Input::new(self.body))?;
         let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
         if partitions.max(request.topics.len()) > PARTITIONS_MAX {
             return Ok(Outcome::Close("a request with too many partitions".into()));

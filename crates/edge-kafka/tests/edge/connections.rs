@@ -74,10 +74,23 @@ fn what_is_not_served_and_what_is_malformed_closes_the_connection() {
         client.send_bytes(&bytes);
         assert_eq!(client.next(), None, "{what}");
     }
-    let mut client = server.client();
-    client.send_raw(keys::METADATA, 1, &[0, 0, 0, 0, 7]);
-    assert_eq!(client.next(), None, "bytes behind the request");
     assert_eq!(ask!(&mut server.client(), metadata, 1, all_topics()).brokers.len(), 1);
+}
+
+/// librdkafka 2.16 asks for all topics in Metadata 13 with three zeros too many behind the null array, so that the rest of its request
+/// comes three bytes late. Kafka reads what it needs and passes over the rest; a broker that closed the connection would serve
+/// none of its clients.
+#[test]
+fn bytes_behind_a_request_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.topic("T", 1);
+    let mut client = server.client();
+    let id = client.send_raw(keys::METADATA, 13, &[0, 0, 0, 0, 1, 0, 0]);
+    let body = client.answer(keys::METADATA, 13, id);
+    let response: metadata::Response<'_> = decode(13, &body);
+    assert_eq!((response.error_code, response.topics.len()), (error_code::NONE, 1));
+    assert_eq!(ask!(&mut client, metadata, 1, all_topics()).brokers.len(), 1);
 }
 
 #[test]
