@@ -15,7 +15,7 @@ use crate::connection::Connection;
 use crate::reactor::Reactor;
 use crate::reply::{Head, Outcome, Reply};
 use crate::shared::Shared;
-use crate::{fetch, metadata, offsets, produce, producers};
+use crate::{fetch, groups, metadata, offsets, produce, producers};
 
 /// A request as its handler sees it.
 pub(crate) struct Call<'a> {
@@ -46,7 +46,7 @@ impl<'a> Call<'a> {
 
     /// The answer with this content.
     pub(crate) fn reply<'m>(&self, message: &impl Message<'m>) -> Reply {
-        self.head.reply(|version, out| message.encode(version, out))
+        self.head.message(message)
     }
 }
 
@@ -86,7 +86,7 @@ const HANDLERS: &[Api] = &[
 ];
 
 /// All that is served.
-const TABLES: &[&[Api]] = &[HANDLERS, admin::HANDLERS];
+const TABLES: &[&[Api]] = &[HANDLERS, groups::HANDLERS, admin::HANDLERS];
 
 /// The highest version of the request that all clients send first.
 const API_VERSIONS_MAX: i16 = 4;

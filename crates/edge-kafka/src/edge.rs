@@ -13,6 +13,7 @@ use braid_store::driver::Driver;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::groups;
 use crate::metrics::{Counts, Metrics};
 use crate::options::{COLD_THREADS_MAX, EdgeOptions, MAIL_MAX};
 use crate::reactor::{self, Mail, ReactorHandle};
@@ -60,6 +61,7 @@ impl Edge {
                 (Arc::new(ReactorHandle::new(sender)), receiver)
             })
             .unzip();
+        broker.read_subscriptions_with(groups::subscriptions);
         let store = broker.store().clone();
         for reactor in &reactors {
             store.subscribe(Arc::clone(reactor) as _);
@@ -126,11 +128,12 @@ impl RunningEdge {
         self.shared.metrics.counts(&self.shared.crossing)
     }
 
-    /// Answers parked fetches and accepted batches, closes all connections and ends the threads; what is not done by `deadline`
+    /// Answers parked fetches, joins and accepted batches, closes all connections and ends the threads; what is not done by `deadline`
     /// is left. Nothing holds store or broker afterwards.
     pub fn shutdown(self, deadline: Duration) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.shared.broker.stop_parking();
+        self.shared.broker.stop_groups();
         let until = Instant::now() + deadline;
         for reactor in &self.shared.reactors {
             reactor.post_blocking(Mail::Stop(until));

@@ -22,6 +22,7 @@ mod dispatch;
 mod edge;
 mod error;
 mod fetch;
+mod groups;
 mod metadata;
 mod metrics;
 mod names;

@@ -62,9 +62,9 @@ pub struct EdgeOptions {
     pub default_partitions: u32,
     /// Whether topics may be made with a replication factor above 1, which is what there is.
     pub accept_any_replication_factor: bool,
-    /// Milliseconds for which the first rebalance of a group waits for more members.
+    /// Milliseconds for which the first rebalance of a group waits for more members; to be told, the broker has it too.
     pub initial_rebalance_delay_ms: u64,
-    /// Minutes for which the cursors of a group without members are kept.
+    /// Minutes for which the cursors of a group without members are kept; to be told, the broker has it too.
     pub offsets_retention_minutes: u32,
     /// The longest record batch, in bytes, of a topic without a limit of its own.
     pub message_bytes_max: u32,

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use braid_store::Promise;
 use braid_wire_kafka::header;
+use braid_wire_kafka::messages::Message;
 use bytes::Bytes;
 
 /// Bytes of a frame before its length counts.
@@ -26,6 +27,11 @@ impl Head {
         write(self.version, &mut reply.bytes);
         reply.finish();
         reply
+    }
+
+    /// The answer with this content.
+    pub(crate) fn message<'m>(self, message: &impl Message<'m>) -> Reply {
+        self.reply(|version, out| message.encode(version, out))
     }
 
     /// A frame with its header; [`Reply::finish`] must follow.

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use braid_broker::{Broker, BrokerOptions};
+use braid_broker::{Broker, BrokerOptions, ClassicOptions};
 use braid_edge_rocketmq::{Edge, EdgeOptions, RunningEdge};
 use braid_io::{Clock, Disk, OsDisk, SystemClock};
 use braid_store::driver::Driver;
@@ -252,6 +252,11 @@ fn broker_options(config: &Config) -> BrokerOptions {
         delay: config.rocketmq.message_delay_level.table.clone(),
         auto_create_topics: config.rocketmq.auto_create_topic,
         auto_create_groups: config.rocketmq.auto_create_group,
+        classic: ClassicOptions {
+            initial_delay_ms: config.kafka.initial_rebalance_delay_ms.into(),
+            cursor_life_ms: i64::from(config.kafka.offsets_retention_minutes) * 60_000,
+            ..ClassicOptions::default()
+        },
         ..BrokerOptions::default()
     }
 }

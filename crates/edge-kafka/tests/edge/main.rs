@@ -4,5 +4,6 @@
 mod admin;
 mod connections;
 mod data;
+mod groups;
 mod offsets;
 mod support;

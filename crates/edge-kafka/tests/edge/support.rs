@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use braid_broker::{Broker, BrokerOptions, Policy, PropertyNames};
+use braid_broker::{Broker, BrokerOptions, ClassicOptions, Policy, PropertyNames};
 use braid_edge_kafka::{Edge, EdgeOptions, RunningEdge};
 use braid_io::{OsDisk, SystemClock};
 use braid_store::{Store, StoreOptions};
@@ -74,7 +74,9 @@ impl Server {
         let (store, report) = Store::open(store_options, Arc::new(OsDisk), clock.clone()).unwrap();
         assert!(report.damage.is_empty());
         let store_driver = Arc::new(braid_store::driver::Driver::start(store.clone()).unwrap());
-        let broker = Broker::open(store.clone(), clock, BrokerOptions::default(), policy()).unwrap();
+        let classic = ClassicOptions { initial_delay_ms: 0, ..ClassicOptions::default() };
+        let broker_options = BrokerOptions { classic, ..BrokerOptions::default() };
+        let broker = Broker::open(store.clone(), clock, broker_options, policy()).unwrap();
         store.write_turn();
         store_driver.written();
         let appended = {
