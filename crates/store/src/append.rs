@@ -388,6 +388,15 @@ pub(crate) fn derive(derivers: &[(Option<&'static str>, Deriver)], view: &Record
 }
 
 impl Group {
+    /// True when the group only lets go of records, so that their files can: it is let in on a full disk, as far as the
+    /// room goes that was made ahead.
+    pub(crate) fn gives_room(&self) -> bool {
+        let lets_go = |change: &StateChange| {
+            change.kind == StateKind::START || change.kind == StateKind::TOPIC && change.value.is_none()
+        };
+        !self.changes.is_empty() && self.records.len() == 1 && self.changes.iter().all(lets_go)
+    }
+
     /// Bytes of all records.
     pub(crate) fn len(&self) -> u64 {
         self.buf.len() as u64

@@ -230,7 +230,12 @@ impl Shard {
         appender: &mut Appender,
         group: Group,
     ) -> Result<Appended, AppendError> {
-        self.health.admit()?;
+        if let Err(why) = self.health.admit() {
+            let may_pass = matches!(why, AppendError::DiskFull(_)) && group.gives_room();
+            if !may_pass {
+                return Err(why);
+            }
+        }
         let limits = Limits {
             flushed: self.watermarks.flushed.load(Ordering::Acquire),
             unflushed_bytes_max: self.options.unflushed_bytes_max,

@@ -101,7 +101,7 @@ fn a_pin_does_not_keep_what_comes_before_the_queue() {
 /// What pressure does: files that a pinned topic needs stay, and writers are refused, unless it is told to take all.
 #[test]
 fn pressure_spares_pinned_topics_and_refuses_writers_instead() {
-    for takes_all in [false, true] {
+    for (takes_all, topic_ends) in [(false, false), (false, true), (true, false)] {
         let mut bench = Bench::new();
         bench.options.retention.free_bytes_min = Some(u64::MAX);
         bench.options.retention.pressure_takes_all = takes_all;
@@ -119,8 +119,15 @@ fn pressure_spares_pinned_topics_and_refuses_writers_instead() {
             assert_eq!(first_file(&store), 0);
             assert!(matches!(append(&store, &plain, 0, b"x"), Err(AppendError::DiskFull(_))));
             assert_eq!(store.offsets(queue(&long, 0)).unwrap().min, 0);
-            // Whoever keeps the topic moves its start; then the files of others may go.
-            store.pin_topic(long.number, false);
+            // Whoever keeps the topic moves its start, which a full disk allows; then the files of others may go.
+            if topic_ends {
+                drop(store.delete_topic(long.number).unwrap());
+                store.write_turn();
+                store.flush_turn();
+            } else {
+                cut(&store, queue(&long, 0), 4);
+            }
+            assert!(matches!(append(&store, &plain, 0, b"x"), Err(AppendError::DiskFull(_))));
             keep_house(&store, 100);
             assert!(first_file(&store) > 1);
         }
