@@ -253,12 +253,11 @@ fn first_at(record: &Bytes, time: i64, min: u64) -> Option<Found> {
     let batch = BatchView::parse(view.body()).ok()?;
     let epoch = batch.leader_epoch();
     let payload = batch.payload(DECOMPRESSED_BYTES_MAX).ok()?;
-    let found = batch.records(&payload).map_while(Result::ok).find_map(|inside| {
+    batch.records(&payload).map_while(Result::ok).find_map(|inside| {
         let offset = batch.base_offset() + i64::from(inside.offset_delta);
         let timestamp = if batch.is_log_append_time() { batch.max_timestamp() } else { inside.timestamp };
         (timestamp >= time && offset as u64 >= min).then_some(Found { offset, timestamp, epoch })
-    });
-    found
+    })
 }
 
 /// OffsetForLeaderEpoch: where epochs end, by which a client sees whether what it has is still there.

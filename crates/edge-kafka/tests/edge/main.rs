@@ -5,5 +5,6 @@ mod admin;
 mod connections;
 mod data;
 mod groups;
+mod faults;
 mod offsets;
 mod support;

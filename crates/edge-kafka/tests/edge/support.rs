@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use braid_broker::{Broker, BrokerOptions, ClassicOptions, Policy, PropertyNames};
 use braid_edge_kafka::{Edge, EdgeOptions, RunningEdge};
-use braid_io::{OsDisk, SystemClock};
+use braid_io::{Disk, OsDisk, SystemClock};
 use braid_store::{Store, StoreOptions};
 use braid_wire_kafka::batch::{BatchHead, BatchView, BatchWriter, RecordDraft};
 use braid_wire_kafka::messages::{Message, fetch, produce};
@@ -23,6 +23,8 @@ pub(crate) struct Server {
     running: Option<Running>,
     pub(crate) address: SocketAddr,
     pub(crate) broker: Arc<Broker>,
+    /// Its disk was broken on purpose.
+    pub(crate) is_broken: bool,
 }
 
 struct Running {
@@ -63,6 +65,16 @@ impl Server {
     }
 
     pub(crate) fn start_with(dir: &Path, options: EdgeOptions) -> Self {
+        Self::start_on(dir, options, Arc::new(OsDisk), |_| {})
+    }
+
+    /// As `start_with`, on a disk of the test's own and with settings of the store.
+    pub(crate) fn start_on(
+        dir: &Path,
+        options: EdgeOptions,
+        disk: Arc<dyn Disk>,
+        change: impl FnOnce(&mut StoreOptions),
+    ) -> Self {
         let mut store_options = StoreOptions::new(dir);
         store_options.file_bytes = 16 << 20;
         store_options.prewrite_bytes = 1 << 20;
@@ -70,8 +82,9 @@ impl Server {
             (None, |_| braid_store::Facts::default()),
             (Some(braid_edge_kafka::PAYLOAD_KIND), braid_edge_kafka::derive),
         ];
+        change(&mut store_options);
         let clock = Arc::new(SystemClock::default());
-        let (store, report) = Store::open(store_options, Arc::new(OsDisk), clock.clone()).unwrap();
+        let (store, report) = Store::open(store_options, disk, clock.clone()).unwrap();
         assert!(report.damage.is_empty());
         let store_driver = Arc::new(braid_store::driver::Driver::start(store.clone()).unwrap());
         let classic = ClassicOptions { initial_delay_ms: 0, ..ClassicOptions::default() };
@@ -91,7 +104,12 @@ impl Server {
             Edge::bind(options, Arc::clone(&broker), Arc::clone(&store_driver), Arc::default()).unwrap();
         let edge = edge.serve().unwrap();
         let address = edge.address();
-        Self { running: Some(Running { edge, store_driver, broker_driver }), address, broker }
+        Self {
+            running: Some(Running { edge, store_driver, broker_driver }),
+            address,
+            broker,
+            is_broken: false,
+        }
     }
 
     /// Makes a topic.
@@ -130,7 +148,9 @@ impl Server {
         edge.shutdown(Duration::from_secs(3));
         broker_driver.stop();
         Arc::into_inner(store_driver).expect("the edge gave the driver back").stop();
-        self.broker.store().close().unwrap();
+        if let Err(error) = self.broker.store().close() {
+            assert!(self.is_broken, "the store does not close: {error}");
+        }
     }
 }
 

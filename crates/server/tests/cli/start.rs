@@ -1,7 +1,7 @@
 //! Starting and ending a broker, as scripts see it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,16 @@ fn the_fast_listener_can_be_left_out() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let broker = Broker::start_in(dir.path(), &["--set", "listen.rocketmq_fast=off"]);
     assert_eq!(broker.banner["listeners"]["rocketmq_fast"], Value::Null);
+}
+
+#[test]
+fn the_kafka_listener_can_be_left_out() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start_in(dir.path(), &[]);
+    assert!(TcpStream::connect(broker.listener("kafka")).is_ok());
+    drop(broker);
+    let broker = Broker::start_in(dir.path(), &["--set", "listen.kafka=off"]);
+    assert_eq!(broker.banner["listeners"]["kafka"], Value::Null);
 }
 
 #[test]
