@@ -166,7 +166,7 @@ impl Running {
                     options,
                     Arc::clone(&broker),
                     Arc::clone(&store_driver),
-                    Arc::default(),
+                    Arc::clone(edge.crossing()),
                 )
                 .map_err(kafka_bind_error)?,
             ),
