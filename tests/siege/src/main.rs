@@ -27,6 +27,8 @@ use client::Client;
 const RSS_BASE_BYTES: u64 = 64 << 20;
 /// What each open connection may add.
 const RSS_PER_CONNECTION_BYTES: u64 = 24 << 10;
+/// Bytes of answers that may wait for one Kafka client.
+const KAFKA_OUT_BYTES_MAX: u64 = 4 << 20;
 /// Every wait in here ends after this long.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The frame limit of the protocol: what the length field may say.
@@ -68,7 +70,9 @@ fn kafka_waves(siege: &mut Siege) {
     siege.wave("Kafka: a topic of 10,000 partitions", 8, || kafka::a_topic_of_many_partitions(address));
     siege.wave("Kafka: a fetch of 5,000 partitions is woken", 8, || kafka::a_wide_fetch_is_woken(address));
     siege.wave("Kafka: members vanish while they wait", 8, || kafka::members_that_vanish(address, 200));
-    siege.wave("Kafka: clients that never read", 8, || kafka::clients_that_never_read(address, 8));
+    // Each may leave so many bytes of answers waiting.
+    let deaf = 8 + 8 * (KAFKA_OUT_BYTES_MAX / RSS_PER_CONNECTION_BYTES) as usize;
+    siege.wave("Kafka: clients that never read", deaf, || kafka::clients_that_never_read(address, 8));
 }
 
 struct Options {
