@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use braid_broker::{ConsumeFrom, ConsumeType, Delivery, GroupConfig, Member, Subscription};
-use braid_store::StoreError;
+use braid_broker::{
+    ConsumeFrom, ConsumeType, Delivery, Error, GroupConfig, GroupError, Member, Subscription,
+};
+use braid_store::{Promise, StoreError};
 use braid_wire_rocketmq::Language;
 use braid_wire_rocketmq::body::{
     self, Body, Connection, ConsumeFromWhere, ConsumeStats, ConsumerConnection, MessageModel, MessageQueue,
@@ -114,7 +117,11 @@ fn bean(config: &GroupConfig) -> SubscriptionGroupConfig {
 pub(crate) fn all(call: &Call<'_>) -> Result<Outcome, Reply> {
     let header = header::GetAllSubscriptionGroupConfig::from_ext_fields(&call.command.ext_fields)?;
     let broker = &call.shared().broker;
-    let groups = broker.groups();
+    let mut groups = broker.groups();
+    // Groups that only another protocol has used are configured as any new group would be.
+    let others = broker.classic_groups().into_iter().filter(|other| broker.group(&other.name).is_none());
+    groups.extend(others.map(|other| Arc::new(GroupConfig::new(other.name))));
+    groups.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let total_group_num = groups.len() as i32;
     let subscription_group_table = page(groups, header.group_seq, header.max_group_num)
         .into_iter()
@@ -132,8 +139,14 @@ pub(crate) fn all(call: &Call<'_>) -> Result<Outcome, Reply> {
 /// GET_SUBSCRIPTIONGROUP_CONFIG (352).
 pub(crate) fn one(call: &Call<'_>) -> Result<Outcome, Reply> {
     let group = header::Group::from_ext_fields(&call.command.ext_fields)?.group;
-    let found = call.shared().broker.group(&group).ok_or_else(|| error::no_group(&group))?;
-    Ok(Reply::body(bean(&found).encode()).into())
+    let broker = &call.shared().broker;
+    if let Some(found) = broker.group(&group) {
+        return Ok(Reply::body(bean(&found).encode()).into());
+    }
+    match broker.classic_group(&group) {
+        Some(_) => Ok(Reply::body(bean(&GroupConfig::new(group)).encode()).into()),
+        None => Err(error::no_group(&group)),
+    }
 }
 
 /// DELETE_SUBSCRIPTIONGROUP (207). A group that is not there needs no deletion.
@@ -143,15 +156,35 @@ pub(crate) fn delete(call: &Call<'_>) -> Result<Outcome, Reply> {
         return Err(invalid(format!("the group[{}] belongs to the system", header.group_name)));
     }
     let with_cursors = header.clean_offset == Some(true);
-    match call.shared().broker.delete_group(&header.group_name, with_cursors) {
+    let broker = &call.shared().broker;
+    error::check_cursors_are_ours(broker, &header.group_name)?;
+    match broker.delete_group(&header.group_name, with_cursors) {
         Ok(promise) => {
             call.reactor.appended();
             call.shared().metrics.forget_pulled(|_, group| group == header.group_name);
+            if with_cursors {
+                // What another protocol has left of it; its promise stands behind this one's.
+                return delete_remains(call, &header.group_name, promise);
+            }
             Ok(Outcome::Promised(promise.map(|()| Reply::ok())))
         }
-        Err(braid_broker::Error::NoGroup(_)) => Ok(Reply::ok().into()),
+        Err(Error::NoGroup(_)) if with_cursors => {
+            delete_remains(call, &header.group_name, broker.promise_of_all_appended(()))
+        }
+        Err(Error::NoGroup(_)) => Ok(Reply::ok().into()),
         Err(other) => Err(other.into()),
     }
+}
+
+/// Deletes what another protocol has left of a group; without anything, what is `done` already is the answer.
+fn delete_remains(call: &Call<'_>, group: &str, done: Promise<()>) -> Result<Outcome, Reply> {
+    let promise = match call.shared().broker.delete_classic_group(group) {
+        Ok(promise) => promise,
+        Err(Error::Group(GroupError::NoGroup)) => done,
+        Err(other) => return Err(other.into()),
+    };
+    call.reactor.appended();
+    Ok(Outcome::Promised(promise.map(|()| Reply::ok())))
 }
 
 fn connection(member: &Member) -> Connection {

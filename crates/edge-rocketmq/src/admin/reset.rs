@@ -34,7 +34,8 @@ pub(crate) fn reset(call: &Call<'_>) -> Result<Outcome, Reply> {
     let header = header::ResetOffset::from_ext_fields(&call.command.ext_fields)?;
     let shared = call.shared();
     let topic = shared.topic(&header.topic).ok_or_else(|| error::no_topic(&header.topic))?;
-    if shared.broker.group(&header.group).is_none() && !shared.broker.is_group_online(&header.group) {
+    let broker = &shared.broker;
+    if broker.group(&header.group).is_none() && broker.classic_group(&header.group).is_none() {
         return Err(error::no_group(&header.group));
     }
     error::check_cursors_are_ours(&shared.broker, &header.group)?;

@@ -2,9 +2,11 @@
 
 use std::sync::mpsc::channel;
 
-use braid_broker::{GroupError, JoinRefusal, JoinRequest, Joined, Leaving};
+use braid_broker::{Committer, GroupError, JoinRefusal, JoinRequest, Joined, Leaving};
 use braid_wire_rocketmq::Command;
-use braid_wire_rocketmq::body::{Body, ConsumerData, ConsumerList, HeartbeatData, LockBatch, MessageModel};
+use braid_wire_rocketmq::body::{
+    Body, ConsumerData, ConsumerList, HeartbeatData, LockBatch, MessageModel, SubscriptionGroupTable,
+};
 use braid_wire_rocketmq::codes::request;
 use braid_wire_rocketmq::command::{ExtFields, FLAG_ONEWAY};
 
@@ -143,4 +145,48 @@ fn broadcasting_members_share_nothing_and_do_not_count() {
     assert_eq!((got.code, records(&got.body).len(), number(&got, "nextBeginOffset")), (0, 1, 1));
     // The cursors are the others'.
     assert_eq!(client.ask(commit("1", 0)).code, 16);
+}
+
+#[test]
+fn administrators_see_groups_of_another_protocol_and_set_them_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut client = server.client();
+    (0..3).for_each(|_| drop(client.produce("T", 0, "m", "")));
+    let queue = server.broker.topic("T").unwrap().queue(0);
+    let other = join(&server, "g").unwrap();
+    let listed = |client: &mut Client| {
+        let answer = client.ask(request(request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG, &[]));
+        let table = SubscriptionGroupTable::decode(&answer.body).unwrap();
+        assert_eq!(number(&answer, "totalGroupNum"), table.subscription_group_table.len() as i64);
+        table.subscription_group_table.contains_key("g")
+    };
+    let one = |client: &mut Client| {
+        client.ask(request(request::GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "g")])).code
+    };
+    let delete = |client: &mut Client| {
+        let fields = [("groupName", "g"), ("cleanOffset", "true")];
+        client.ask(request(request::DELETE_SUBSCRIPTIONGROUP, &fields)).code
+    };
+    assert!(listed(&mut client));
+    assert_eq!((one(&mut client), delete(&mut client)), (0, 16), "it is in use");
+    leave(&server, "g", &other.member_id);
+    let commit = braid_broker::NotedCommit { queue, offset: 3, leader_epoch: None, metadata: "" };
+    let nobody = Committer { group: "g", member_id: "", instance_id: None, generation: -1 };
+    let _promise = server.broker.commit_as(&nobody, &[commit]).unwrap();
+    let reset = [("topic", "T"), ("group", "g"), ("timestamp", "0"), ("isForce", "true")];
+    assert_eq!(client.ask(request(request::INVOKE_BROKER_TO_RESET_OFFSET, &reset)).code, 0);
+    assert_eq!(server.broker.committed("g", queue).unwrap().offset, 0, "where its next member begins");
+    assert_eq!(delete(&mut client), 0);
+    assert!(!listed(&mut client) && server.broker.committed("g", queue).is_none());
+    assert_eq!((one(&mut client), delete(&mut client)), (26, 0));
+
+    // A group that both protocols have used.
+    client.heartbeat("g", &[("T", "*")]);
+    let bye = request(request::UNREGISTER_CLIENT, &[("clientID", "client-1"), ("consumerGroup", "g")]);
+    client.ask(bye);
+    let other = join(&server, "g").unwrap();
+    leave(&server, "g", &other.member_id);
+    assert_eq!(delete(&mut client), 0);
+    assert!(!listed(&mut client));
 }
