@@ -127,7 +127,8 @@ impl Running {
         let (store, report) = Store::open(store_options(config), Arc::clone(&disk), Arc::clone(&clock))
             .map_err(|error| open_error(error, dir))?;
         let mut options = edge_options(config);
-        options.connections_max = files.connections(config.listen.connections_max) as usize;
+        let protocols = 1 + u64::from(config.listen.kafka.0.is_some());
+        options.connections_max = files.connections(config.listen.connections_max, protocols) as usize;
         let kafka_options = kafka_options(config, options.connections_max, &store);
         let opened = Self::serve(config, options, kafka_options, &store, report, disk, clock);
         if opened.is_err() {

@@ -143,7 +143,7 @@ config! {
         rocketmq_fast: Switch = "on";
         /// Kafka clients. Port 0 takes a free one; `off` serves none.
         kafka: AddressOrOff = "127.0.0.1:9092";
-        /// Most connections at the same time, over all listeners; further ones are closed at once. Never more than the limit of open files
+        /// Most connections at the same time of each protocol; further ones are closed at once. Never more than the limit of open files
         /// leaves room for.
         connections_max: u32 = "60000", in 1..=1_000_000;
         /// Threads that serve connections. 0: one for each core.

@@ -15,10 +15,10 @@ pub struct OpenFiles {
 const RESERVED_FILES: u64 = 1_024;
 
 impl OpenFiles {
-    /// The most connections of `wanted` that leave the log its files.
-    pub fn connections(&self, wanted: u32) -> u32 {
+    /// The most connections of `wanted`, of each of so many protocols, that leave the log its files.
+    pub fn connections(&self, wanted: u32, protocols: u64) -> u32 {
         let Some(limit) = self.is else { return wanted };
-        let room = limit - RESERVED_FILES.min(limit / 4);
+        let room = (limit - RESERVED_FILES.min(limit / 4)) / protocols;
         u32::try_from(room).map_or(wanted, |room| wanted.min(room))
     }
 }
@@ -46,15 +46,17 @@ mod tests {
 
     #[test]
     fn connections_leave_the_log_its_files() {
-        for (limit, wanted, expected) in [
-            (None, 60_000, 60_000),
-            (Some(1 << 40), 60_000, 60_000),
-            (Some(1_048_576), 60_000, 60_000),
-            (Some(20_000), 60_000, 18_976),
-            (Some(1_024), 60_000, 768),
-            (Some(1_024), 10, 10),
+        for (limit, wanted, protocols, expected) in [
+            (None, 60_000, 2, 60_000),
+            (Some(1 << 40), 60_000, 2, 60_000),
+            (Some(1_048_576), 60_000, 2, 60_000),
+            (Some(20_000), 60_000, 1, 18_976),
+            (Some(20_000), 60_000, 2, 9_488),
+            (Some(1_024), 60_000, 1, 768),
+            (Some(1_024), 10, 2, 10),
         ] {
-            assert_eq!(OpenFiles { was: limit, is: limit }.connections(wanted), expected, "{limit:?}");
+            let files = OpenFiles { was: limit, is: limit };
+            assert_eq!(files.connections(wanted, protocols), expected, "{limit:?}");
         }
     }
 }
