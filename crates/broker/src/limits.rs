@@ -16,6 +16,9 @@ pub const TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
 /// Attribute: how far a producer's time may lie in the future.
 pub const TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
 
+/// Attribute: whether the keys inside batches are entered into the key index.
+pub const INDEX_KEYS: &str = "kafka.index.keys";
+
 /// Whose time the messages of a topic carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimestampType {
@@ -50,6 +53,8 @@ pub struct TopicLimits {
     pub timestamp_before_max_ms: Option<u64>,
     /// Milliseconds that a producer's time may lie after the broker's.
     pub timestamp_after_max_ms: Option<u64>,
+    /// True when the keys inside batches are entered into the key index, which looks into each of them.
+    pub index_keys: bool,
 }
 
 impl TopicLimits {
@@ -65,6 +70,7 @@ impl TopicLimits {
                 TIMESTAMP_TYPE => timestamp_type(value).map(|of| limits.timestamp_type = of),
                 TIMESTAMP_BEFORE_MAX_MS => put(&mut limits.timestamp_before_max_ms, number(value)),
                 TIMESTAMP_AFTER_MAX_MS => put(&mut limits.timestamp_after_max_ms, number(value)),
+                INDEX_KEYS => number(value).map(|on| limits.index_keys = on),
                 _ => Some(()),
             };
             if read.is_none() {
@@ -122,6 +128,7 @@ mod tests {
             ("message.timestamp.type", "LogAppendTime"),
             ("message.timestamp.before.max.ms", "9223372036854775807"),
             ("message.timestamp.after.max.ms", "0"),
+            ("kafka.index.keys", "true"),
             ("somebody.elses", "x"),
         ]);
         let expected = TopicLimits {
@@ -131,6 +138,7 @@ mod tests {
             timestamp_type: TimestampType::LogAppendTime,
             timestamp_before_max_ms: Some(i64::MAX as u64),
             timestamp_after_max_ms: Some(0),
+            index_keys: true,
         };
         assert_eq!(all, expected);
     }
@@ -145,6 +153,7 @@ mod tests {
             ("max.message.bytes", "4294967296"),
             ("message.timestamp.type", "logappendtime"),
             ("message.timestamp.after.max.ms", "-1"),
+            ("kafka.index.keys", "yes"),
         ] {
             assert_eq!(limits(&[(name, value)]), TopicLimits::default(), "{name}={value}");
         }

@@ -74,6 +74,8 @@ pub struct BatchRequest<'a> {
     pub batch: &'a [u8],
     /// Its messages, at least 1: so many offsets are taken.
     pub count: u32,
+    /// Properties of the record, without reserved names: what its deriver shall know besides the batch.
+    pub properties: &'a [u8],
     /// The client's milliseconds.
     pub born_timestamp: i64,
     /// The producer's address.
@@ -130,7 +132,7 @@ impl Broker {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: request.batch,
-            properties: &[],
+            properties: request.properties,
             kind: Some(request.kind),
             targets: &[],
             group_goes_on: false,

@@ -16,6 +16,7 @@
 mod cache;
 mod crossing;
 pub mod kafka;
+pub mod keys;
 mod message;
 pub mod names;
 pub mod rocketmq;

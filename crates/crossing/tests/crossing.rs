@@ -4,7 +4,7 @@
 mod support;
 
 use braid_crossing::rocketmq::{Envelope, TOMBSTONE};
-use braid_crossing::{CrossError, Crossing, Message, Origin, Packing, Seen, kafka, rocketmq, unique};
+use braid_crossing::{CrossError, Crossing, Message, Origin, Packing, Seen, kafka, keys, rocketmq, unique};
 use braid_record::{Draft, PROPERTIES_BYTES_MAX, RecordView, id, property, sysflag};
 use braid_wire_kafka::batch::{BatchView, Compression, DECOMPRESSED_BYTES_MAX, compress};
 use bytes::Bytes;
@@ -196,6 +196,28 @@ fn tags_and_keys_are_looked_up_without_a_message() {
     }
     let found = |key: &str| (0..2).filter(|&index| opened.has_key(index, key)).collect::<Vec<_>>();
     assert_eq!((found("k1"), found("k2"), found("b"), found("a b")), (vec![0], vec![1], vec![1], vec![]));
+}
+
+#[test]
+fn keys_are_indexed_when_the_record_says_so() {
+    let records = [
+        record(Some("k1"), None, &[("rmq.KEYS", Some("a b"))]),
+        record(Some("no word"), None, &[]),
+        record(Some("k1"), None, &[("rmq.KEYS", Some("b c"))]),
+    ];
+    let bytes = batch(&records, Compression::Zstd);
+    let marked = |body: &[u8], properties: &[u8]| {
+        let record = stored(&Draft { kind: Some("kafka"), ..draft(body, properties) }, 0);
+        keys::indexed(&RecordView::parse(&record).unwrap())
+    };
+    assert_eq!(marked(&bytes, keys::MARK), ["k1", "a", "b", "c"]);
+    assert_eq!(marked(&bytes, b""), [""; 0]);
+    assert_eq!(marked(b"no batch", keys::MARK), [""; 0]);
+    // At the bound and one past it.
+    for (count, indexed) in [(keys::KEYS_MAX, keys::KEYS_MAX), (keys::KEYS_MAX + 1, keys::KEYS_MAX)] {
+        let many: Vec<_> = (0..count).map(|i| record(Some(&format!("k{i}")), None, &[])).collect();
+        assert_eq!(marked(&batch(&many, Compression::None), keys::MARK).len(), indexed);
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn derive(record: &RecordView<'_>) -> Facts {
                 last_sequence: last_sequence as i32,
             }
         });
-    Facts { index_word: LOOK_INSIDE, keys: Vec::new(), newest_time, producer }
+    Facts { index_word: LOOK_INSIDE, keys: braid_crossing::keys::indexed(record), newest_time, producer }
 }
 
 #[cfg(test)]

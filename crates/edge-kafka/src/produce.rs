@@ -12,6 +12,7 @@
 use std::rc::Rc;
 
 use braid_broker::{BatchRequest, Error, TimestampType, Topic};
+use braid_crossing::keys;
 use braid_store::Promise;
 use braid_wire_kafka::batch::{
     BatchError, BatchView, Compression, PAYLOAD_KIND, Rules, patch_leader_epoch, set_log_append_time,
@@ -174,7 +175,7 @@ impl Produce<'_> {
                 return Ok(refused(&refusal));
             }
         };
-        if rules.look_inside && summary.compression != Compression::None {
+        if (rules.look_inside || topic.limits.index_keys) && summary.compression != Compression::None {
             shared.metrics.looked_inside.add(1);
         }
         let newest = if rules.log_append_time { now } else { summary.max_timestamp };
@@ -185,6 +186,7 @@ impl Produce<'_> {
                 kind: PAYLOAD_KIND,
                 batch,
                 count: summary.count,
+                properties: if topic.limits.index_keys { keys::MARK } else { b"" },
                 born_timestamp: if newest < 0 { now } else { newest },
                 born_host: self.connection.remote,
                 store_host: shared.store_host(self.connection),

@@ -94,9 +94,20 @@ impl Question {
             return Ok(vec![record]);
         }
         let Self { key, from_ms, to_ms, records_max, .. } = self;
-        let mut records = self.store.query_key(self.topic.number, key, *from_ms, *to_ms, *records_max)?;
+        let found = self.store.query_key(self.topic.number, key, *from_ms, *to_ms, *records_max)?;
+        let mut records = Vec::with_capacity(found.len());
+        for record in found {
+            if inside::is_foreign(&record) {
+                // A batch whose keys are indexed.
+                self.scan_batch(&record, 0..u64::MAX, &mut records);
+            } else {
+                records.push(record);
+            }
+        }
         if !unique {
-            records.extend(self.scan()?);
+            if records.len() < *records_max {
+                self.scan(&mut records)?;
+            }
             let stored = |record: &Bytes| RecordView::parse(record).map_or(0, |view| view.store_timestamp());
             // Stable: of the same moment, what the index found stays before what was looked for.
             records.sort_by_key(|record| std::cmp::Reverse(stored(record)));
@@ -122,9 +133,8 @@ impl Question {
     }
 
     /// Messages of batches, which are in no key index: looked for in the time range, queue by queue from the newest back.
-    fn scan(&self) -> Result<Vec<Bytes>, StoreError> {
+    fn scan(&self, found: &mut Vec<Bytes>) -> Result<(), StoreError> {
         let queues = self.topic.config.queues();
-        let mut found = Vec::new();
         let mut budget = Budget { batches: SCANNED_BATCHES_MAX, bytes: SCANNED_BYTES_MAX };
         for queue_id in 0..queues {
             let queue = self.topic.queue(queue_id);
@@ -132,9 +142,9 @@ impl Question {
             let first_at = |time: i64| self.store.offset_at(queue, time, Boundary::FirstAtOrAfter);
             let low = first_at(self.from_ms)?.max(offsets.min);
             let high = first_at(self.to_ms.saturating_add(1))?.min(offsets.max);
-            self.scan_queue(queue, low..high, &mut budget, &mut found)?;
+            self.scan_queue(queue, low..high, &mut budget, found)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn scan_queue(
@@ -172,9 +182,16 @@ impl Question {
         if !timely || batch.unreadable().is_some() {
             return;
         }
+        // What the index found is not found again by the scan.
+        let queue_id = batch.view().queue_id();
+        let in_queue = found.iter().filter_map(|record| RecordView::parse(record).ok());
+        let known: Vec<u64> =
+            in_queue.filter(|view| view.queue_id() == queue_id).map(|view| view.queue_offset()).collect();
         for index in 0..batch.count() {
             let offset = batch.base_offset() + u64::from(index);
-            if found.len() < RECORDS_MAX && step.contains(&offset) && batch.has_key(index, &self.key) {
+            let is_wanted =
+                found.len() < RECORDS_MAX && step.contains(&offset) && batch.has_key(index, &self.key);
+            if is_wanted && !known.contains(&offset) {
                 found.extend(inside::message(&self.crossing, &self.broker, record, index));
             }
         }

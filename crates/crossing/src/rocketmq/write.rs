@@ -112,7 +112,7 @@ fn properties(message: &Message<'_>, unique_key: &str) -> Vec<u8> {
 }
 
 /// The words by which the message is found: its key, when it is a word, then RocketMQ's own.
-fn keys<'m>(message: &'m Message<'_>) -> Option<Cow<'m, [u8]>> {
+pub(crate) fn keys<'m>(message: &'m Message<'_>) -> Option<Cow<'m, [u8]>> {
     let own = message.rocketmq(property::KEYS);
     let word = message.key.as_deref().filter(|key| text::is_word(key) && !is_sharding_key(message, key));
     match (word, own) {

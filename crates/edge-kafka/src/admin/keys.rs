@@ -85,6 +85,14 @@ pub(crate) const TOPIC_KEYS: &[TopicKey] = &[
         documentation: "Batches are kept as their producers compressed them.",
     },
     TopicKey {
+        name: "kafka.index.keys",
+        broker_name: "kafka.index.keys",
+        kind: Kind::Boolean,
+        allowed: Allowed::Words(&["true", "false"]),
+        default: |_| "false".into(),
+        documentation: "Whether records are found by key without looking through their batches; each batch is decompressed for it.",
+    },
+    TopicKey {
         name: "max.message.bytes",
         broker_name: "message.max.bytes",
         kind: Kind::Int,

@@ -187,6 +187,13 @@ fn a_message_inside_a_batch_has_a_name_and_a_key() {
     let mut offsets: Vec<u64> = records(&found.body).into_iter().map(|(offset, _)| offset).collect();
     offsets.sort_unstable();
     assert_eq!(offsets, [0, 4]);
+    // A batch whose keys are in the index as well gives each message once.
+    server.append_batch_with("T", 1, &batch(5, Compression::None), braid_crossing::keys::MARK);
+    let found = ask("k2", "0", "9223372036854775807");
+    let mut places: Vec<_> =
+        views(&found.body).iter().map(|view| (view.queue_id(), view.queue_offset())).collect();
+    places.sort_unstable();
+    assert_eq!(places, [(0, 3), (1, 2)]);
     assert_eq!(ask("k9", "0", "9223372036854775807").code, 22);
     assert_eq!(ask("k4", "0", "1000").code, 22, "before anything was stored");
 }

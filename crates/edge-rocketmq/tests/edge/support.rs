@@ -25,7 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// What the Kafka edge derives, as far as this one cares.
 fn derive_batch(record: &RecordView<'_>) -> Facts {
     let newest_time = BatchView::parse(record.body()).ok().map(|batch| batch.max_timestamp());
-    Facts { index_word: LOOK_INSIDE, newest_time, ..Facts::default() }
+    let keys = braid_crossing::keys::indexed(record);
+    Facts { index_word: LOOK_INSIDE, newest_time, keys, ..Facts::default() }
 }
 
 /// A running broker; stopped when it is dropped.
@@ -114,6 +115,17 @@ impl Server {
 
     /// Appends a batch as the Kafka edge does, and waits until it is visible; gives its first offset.
     pub(crate) fn append_batch(&self, topic: &str, queue_id: u32, batch: &[u8]) -> u64 {
+        self.append_batch_with(topic, queue_id, batch, b"")
+    }
+
+    /// As `append_batch`, with properties of the record.
+    pub(crate) fn append_batch_with(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        batch: &[u8],
+        properties: &[u8],
+    ) -> u64 {
         let topic = self.broker.topic(topic).unwrap();
         let view = BatchView::parse(batch).unwrap();
         let host = "10.9.8.7:9092".parse().unwrap();
@@ -123,6 +135,7 @@ impl Server {
             kind: PAYLOAD_KIND,
             batch,
             count: view.count() as u32,
+            properties,
             born_timestamp: view.max_timestamp(),
             born_host: host,
             store_host: self.addresses.main,
