@@ -214,7 +214,7 @@ fn at_time(store: &Store, queue: QueueKey, time: i64) -> Result<Option<Found>, S
     if let Some(found) = first_at(&first.record, time, min) {
         return Ok(Some(found));
     }
-    let mut offset = first.first_offset.max(min) + u64::from(first.count);
+    let mut offset = first.first_offset + u64::from(first.count);
     let mut looked_at = 1;
     while offset < max && looked_at < SCAN_MAX {
         let read = store.read(&ReadRequest {
