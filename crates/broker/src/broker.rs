@@ -298,6 +298,8 @@ impl Broker {
             Ok(true) => 1,
             Ok(false) => self.options.retention_interval_ms,
             Err(Error::Busy(_)) => RETRY_BUSY_MS,
+            // Who writes hears of it.
+            Err(Error::Closed(_)) => self.options.retention_interval_ms,
             Err(error) => {
                 Self::complain_in(house, now_ms, "a queue could not be cut by its topic's limits", &error);
                 RETRY_CLOSED_MS
