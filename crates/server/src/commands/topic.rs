@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use braid_crossing::names::to_rocketmq;
 use braid_wire_rocketmq::Command;
 use braid_wire_rocketmq::body::{TopicConfig, TopicStatsTable};
 use braid_wire_rocketmq::codes::{request, response};
@@ -116,16 +117,18 @@ impl Done {
     }
 }
 
-/// Runs a `topic` command.
+/// Runs a `topic` command. A topic of Kafka's whose name RocketMQ cannot spell is listed under its alias, and known by both.
 pub fn run(command: &TopicCommand, client: &mut Client, out: &mut Out) -> CliResult {
     match command {
         TopicCommand::List { all } => list(*all, client, out),
-        TopicCommand::Get { topic } => get(topic, client, out),
+        TopicCommand::Get { topic } => get(&to_rocketmq(topic), client, out),
         TopicCommand::Create { topic, settings, if_not_exists } => {
             create(topic, settings, *if_not_exists, client, out)
         }
-        TopicCommand::Set { topic, settings } => set(topic, settings, client, out),
-        TopicCommand::Delete { topic, yes, if_exists } => delete(topic, *yes, *if_exists, client, out),
+        TopicCommand::Set { topic, settings } => set(&to_rocketmq(topic), settings, client, out),
+        TopicCommand::Delete { topic, yes, if_exists } => {
+            delete(&to_rocketmq(topic), *yes, *if_exists, client, out)
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod commands;
+mod kafka;
 mod start;
 mod store;
 mod support;
