@@ -1,9 +1,11 @@
 //! Connections, the first requests of every client, and bad input.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use braid_wire_kafka::messages::{api_versions, metadata};
 use braid_wire_kafka::{error_code, keys};
 
-use crate::support::{Server, ask, decode, options};
+use crate::support::{ON_PURPOSE, Server, ask, decode, options};
 
 fn all_topics() -> metadata::Request<'static> {
     metadata::Request { topics: None, ..Default::default() }
@@ -201,4 +203,58 @@ fn connections_above_the_limit_are_closed_and_places_come_free_again() {
     drop(first);
     server.await_connections(1);
     ask!(&mut server.client(), metadata, 1, all_topics());
+}
+
+/// Panics on threads of the edge that no test wanted.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+fn count_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let is_ours = std::thread::current().name().is_some_and(|name| name.starts_with("kafka-"));
+        if is_ours && !info.to_string().contains(ON_PURPOSE) {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+        }
+        before(info);
+    }));
+}
+
+#[test]
+fn no_body_of_any_served_request_makes_the_edge_panic() {
+    const SEED: u64 = 0x5eed;
+    count_panics();
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.topic("T", 2);
+    let request =
+        api_versions::Request { client_software_name: "test".into(), client_software_version: "1".into() };
+    let served = ask!(&mut server.client(), api_versions, 4, request).api_keys;
+    // xorshift64
+    let mut state = SEED;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for api in served {
+        for version in api.min_version..=api.max_version {
+            let mut client = server.client();
+            for round in 0..24 {
+                // Zeros are empty arrays and nulls, which many decoders take; small numbers are short ones.
+                let limit = [1, 3, 256][round % 3];
+                let length = random() % 60;
+                let body: Vec<u8> = (0..length).map(|_| (random() % limit) as u8).collect();
+                let id = client.send_raw(api.api_key, version, &body);
+                // Whatever became of it, the next request shows that this connection, or else a new one, is served.
+                let probe = client.try_send_raw(keys::METADATA, 0, &[0, 0, 0, 0]);
+                let is_served = probe.is_some_and(|probe| client.awaits(&[id, probe]));
+                if !is_served {
+                    client = server.client();
+                    ask!(&mut client, metadata, 0, all_topics());
+                }
+            }
+        }
+    }
+    assert_eq!(PANICS.load(Ordering::Relaxed), 0, "seed {SEED:#x}");
 }

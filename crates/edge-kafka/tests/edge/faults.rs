@@ -12,7 +12,7 @@ use braid_io::{Disk, OsDisk};
 use braid_wire_kafka::messages::{fetch, metadata, produce};
 use braid_wire_kafka::{error_code, keys};
 
-use crate::support::{Client, PATIENCE, Server, ask, batch, decode, from, options, records, to};
+use crate::support::{Client, ON_PURPOSE, PATIENCE, Server, ask, batch, decode, from, options, records, to};
 
 /// A door that may be shut.
 #[derive(Default)]
@@ -41,6 +41,8 @@ struct Faults {
     syncs_fail: AtomicBool,
     /// Nothing is in the page cache.
     is_cold: AtomicBool,
+    /// Reads of the page cache meet a mistake of ours.
+    reads_panic: AtomicBool,
     syncs: Door,
     reads: Door,
 }
@@ -93,6 +95,7 @@ impl File for FaultyFile {
         self.file.read_at(buf, at)
     }
     fn read_at_cached(&self, buf: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        assert!(!self.faults.reads_panic.load(Ordering::Relaxed), "{ON_PURPOSE}");
         match self.faults.is_cold.load(Ordering::Relaxed) {
             true => Ok(None),
             false => self.file.read_at_cached(buf, at),
@@ -266,6 +269,26 @@ fn what_must_be_read_from_the_disk_stops_nobody_else() {
         .collect();
     assert_eq!(counts, [20, 20, 20]);
     assert!(server.edge().counts().fetches_cold > 0);
+}
+
+#[test]
+fn a_mistake_in_one_request_ends_its_connection_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, faults) = start(dir.path(), EdgeOptions { reactors: 1, ..options() }, 16 << 20);
+    server.topic("T", 1);
+    let mut client = server.client();
+    for _ in 0..20 {
+        let id = client.send(9, &to("T", 0, -1, &batch(&[&[b'x'; 10_000]])));
+        produced(&mut client, id);
+    }
+    faults.reads_panic.store(true, Ordering::Relaxed);
+    let mut unlucky = server.client();
+    unlucky.send(12, &from("T", &[(0, 0)]));
+    assert_eq!(unlucky.next(), None);
+    let id = client.send(9, &to("T", 0, -1, &batch(&[b"still here"])));
+    assert_eq!(produced(&mut client, id), [(0, 20)]);
+    faults.reads_panic.store(false, Ordering::Relaxed);
+    assert_eq!(fetched(&mut client, "T", 0).1.len(), 21);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod admin;
 mod connections;
 mod data;
-mod groups;
 mod faults;
+mod groups;
 mod offsets;
 mod support;

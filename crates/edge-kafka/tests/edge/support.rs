@@ -18,6 +18,9 @@ use bytes::{Bytes, BytesMut};
 /// How long a test waits for something that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a panic says that a test wants.
+pub(crate) const ON_PURPOSE: &str = "on purpose";
+
 /// A running broker; stopped when it is dropped.
 pub(crate) struct Server {
     running: Option<Running>,
@@ -183,6 +186,12 @@ impl Client {
 
     /// Sends a request with any key, version and body; gives its correlation id.
     pub(crate) fn send_raw(&mut self, api_key: i16, api_version: i16, body: &[u8]) -> i32 {
+        let (id, bytes) = self.request(api_key, api_version, body);
+        self.send_bytes(&bytes);
+        id
+    }
+
+    fn request(&mut self, api_key: i16, api_version: i16, body: &[u8]) -> (i32, Vec<u8>) {
         self.correlation_id += 1;
         let mut out = Vec::new();
         let start = frame::begin(&mut out);
@@ -193,8 +202,25 @@ impl Client {
         );
         out.extend_from_slice(body);
         frame::finish(&mut out, start, 0);
-        self.send_bytes(&out);
-        correlation_id
+        (correlation_id, out)
+    }
+
+    /// As `send_raw`, if the other side still takes bytes.
+    pub(crate) fn try_send_raw(&mut self, api_key: i16, api_version: i16, body: &[u8]) -> Option<i32> {
+        let (id, bytes) = self.request(api_key, api_version, body);
+        self.stream.write_all(&bytes).ok().map(|()| id)
+    }
+
+    /// Reads until the last of these requests is answered; false when the other side closed.
+    pub(crate) fn awaits(&mut self, ids: &[i32]) -> bool {
+        loop {
+            let Some(frame) = self.next() else { return false };
+            let id = i32::from_be_bytes(*frame.first_chunk().expect("a correlation id"));
+            assert!(ids.contains(&id));
+            if Some(&id) == ids.last() {
+                return true;
+            }
+        }
     }
 
     /// Sends without waiting; gives the correlation id.
