@@ -40,7 +40,8 @@ pub(crate) struct Broker {
     child: Child,
     ready_file: PathBuf,
     output: PathBuf,
-    address: Option<SocketAddr>,
+    /// Of RocketMQ's listener and of Kafka's.
+    addresses: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Broker {
@@ -61,6 +62,7 @@ impl Broker {
             "listen.rocketmq=127.0.0.1:0".to_owned(),
             "listen.rocketmq_fast=off".to_owned(),
             "listen.kafka=127.0.0.1:0".to_owned(),
+            "kafka.initial_rebalance_delay_ms=0".to_owned(),
             format!("store.flush={flush}"),
             format!("store.file_bytes={LOG_FILE_BYTES}"),
         ];
@@ -73,7 +75,7 @@ impl Broker {
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("can't start {}", binary.display()))?;
-        Ok(Broker { child, ready_file, output, address: None })
+        Ok(Broker { child, ready_file, output, addresses: None })
     }
 
     /// Whether it says that it serves.
@@ -95,18 +97,29 @@ impl Broker {
         }
         let ready = fs::read(&self.ready_file).context("can't read ready.json")?;
         let ready: serde_json::Value = serde_json::from_slice(&ready).context("ready.json is not JSON")?;
-        let address =
-            ready["listeners"]["rocketmq"].as_str().context("ready.json names no rocketmq listener")?;
-        self.address = Some(address.parse().with_context(|| format!("'{address}' is no address"))?);
+        let address = |name: &str| -> Result<SocketAddr> {
+            let address = ready["listeners"][name].as_str();
+            let address = address.with_context(|| format!("ready.json names no {name} listener"))?;
+            address.parse().with_context(|| format!("'{address}' is no address"))
+        };
+        self.addresses = Some((address("rocketmq")?, address("kafka")?));
         Ok(())
     }
 
-    /// Where it listens.
+    /// Where it listens for RocketMQ's clients.
     ///
     /// # Panics
     /// If it is not known to be ready.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address.expect("wait_until_ready has succeeded")
+        self.addresses.expect("wait_until_ready has succeeded").0
+    }
+
+    /// Where it listens for Kafka's.
+    ///
+    /// # Panics
+    /// If it is not known to be ready.
+    pub(crate) fn kafka_address(&self) -> SocketAddr {
+        self.addresses.expect("wait_until_ready has succeeded").1
     }
 
     /// SIGKILL, and the process is gone when this returns.

@@ -5,39 +5,64 @@
 //! ```text
 //!  sent ──► acknowledged or shown ──► must be at its offset for ever
 //!    └────► unanswered ──► found after the next start: must stay there
-//!                     └──► not found: must never appear
+//!                     └──► not found: must never appear, unless it is sent again
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use crate::body::Value;
+use crate::random::Random;
 
-/// Topics of the rig, [`QUEUES_PER_TOPIC`] queues each.
+/// Topics of the rig to which RocketMQ's connections write, [`QUEUES_PER_TOPIC`] queues each.
 pub(crate) const TOPICS: usize = 8;
 pub(crate) const QUEUES_PER_TOPIC: usize = 8;
-pub(crate) const QUEUES: usize = TOPICS * QUEUES_PER_TOPIC;
+/// Topics behind them, to which Kafka's connections alone write.
+pub(crate) const KAFKA_TOPICS: usize = 8;
+/// The last of the others, to which both protocols write.
+const MIXED_TOPICS: usize = 2;
+const QUEUES: usize = (TOPICS + KAFKA_TOPICS) * QUEUES_PER_TOPIC;
+/// Each protocol's connections share its queues' cursors.
+const OWNERS: usize = 8;
 
 /// One of the rig's queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Queue(usize);
 
 impl Queue {
-    pub(crate) fn all() -> impl Iterator<Item = Queue> {
-        (0..QUEUES).map(Queue)
+    /// Those that RocketMQ's connections write to, and whose cursors they move.
+    pub(crate) fn rocketmq() -> impl ExactSizeIterator<Item = Queue> {
+        of_topics(0..TOPICS)
     }
 
-    /// Queue number `index` of all.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub(crate) fn new(index: usize) -> Self {
-        assert!(index < QUEUES, "queue {index} of {QUEUES}");
+    /// Of them, those that Kafka's connections write to as well.
+    pub(crate) fn mixed() -> impl ExactSizeIterator<Item = Queue> {
+        of_topics(TOPICS - MIXED_TOPICS..TOPICS)
+    }
+
+    /// Those that Kafka's connections alone write to, and whose cursors they move.
+    pub(crate) fn kafka() -> impl ExactSizeIterator<Item = Queue> {
+        of_topics(TOPICS..TOPICS + KAFKA_TOPICS)
+    }
+
+    pub(crate) fn is_kafka(self) -> bool {
+        self.0 >= TOPICS * QUEUES_PER_TOPIC
+    }
+
+    /// One of `queues`, which are not none.
+    pub(crate) fn any(mut queues: impl ExactSizeIterator<Item = Queue>, random: &mut Random) -> Queue {
+        let at = random.below(queues.len() as u64) as usize;
+        queues.nth(at).expect("a number below the length")
+    }
+
+    /// Which of its protocol's eight connections moves its cursor.
+    pub(crate) fn owner(self) -> usize {
+        self.0 % OWNERS
+    }
+
+    #[cfg(test)]
+    fn new(index: usize) -> Self {
         Queue(index)
-    }
-
-    pub(crate) fn index(self) -> usize {
-        self.0
     }
 
     pub(crate) fn topic(self) -> String {
@@ -49,6 +74,10 @@ impl Queue {
     }
 }
 
+fn of_topics(topics: std::ops::Range<usize>) -> impl ExactSizeIterator<Item = Queue> {
+    (topics.start * QUEUES_PER_TOPIC..topics.end * QUEUES_PER_TOPIC).map(Queue)
+}
+
 impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.topic(), self.id())
@@ -56,7 +85,10 @@ impl fmt::Display for Queue {
 }
 
 pub(crate) fn topic_name(index: usize) -> String {
-    format!("Crash{index}")
+    match index.checked_sub(TOPICS) {
+        None => format!("Crash{index}"),
+        Some(index) => format!("CrashKafka{index}"),
+    }
 }
 
 /// A position in a queue.
@@ -85,6 +117,8 @@ pub(crate) enum Violation {
     CursorLost { queue: Queue, committed: Offset, found: Option<Offset> },
     /// A cursor is where nobody committed it to.
     CursorAhead { queue: Queue, attempted: Offset, found: Offset },
+    /// A producer id that somebody had before.
+    ProducerIdTwice(i64),
     /// A message or an answer that is wrong in itself.
     Malformed { queue: Queue, what: String },
     /// The broker failed the rig in some other way.
@@ -110,6 +144,7 @@ impl Violation {
             Violation::AnsweredTwice { .. } => "offset given twice",
             Violation::CursorLost { .. } => "cursor below a durable commit",
             Violation::CursorAhead { .. } => "cursor beyond every commit",
+            Violation::ProducerIdTwice(_) => "producer id given twice",
             Violation::Malformed { .. } => "malformed message or answer",
             Violation::Rig(_) => "failure outside the queues",
         }
@@ -150,6 +185,7 @@ impl fmt::Display for Violation {
             Violation::CursorAhead { queue, attempted, found } => {
                 write!(f, "{queue}'s cursor is {found}, and at most {attempted} was committed")
             }
+            Violation::ProducerIdTwice(id) => write!(f, "producer id {id} is given a second time"),
             Violation::Malformed { queue, what } => write!(f, "{queue}: {what}"),
             Violation::Rig(what) => f.write_str(what),
         }
@@ -185,11 +221,17 @@ pub(crate) struct Ledger {
     queues: Vec<QueueLedger>,
     values: HashMap<Value, (Queue, Fate)>,
     next_value: Value,
+    producer_ids: HashSet<i64>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Ledger { queues: vec![QueueLedger::default(); QUEUES], values: HashMap::new(), next_value: 1 }
+        Ledger {
+            queues: vec![QueueLedger::default(); QUEUES],
+            values: HashMap::new(),
+            next_value: 1,
+            producer_ids: HashSet::new(),
+        }
     }
 }
 
@@ -222,6 +264,22 @@ impl Ledger {
         let before = self.values.insert(value, (queue, Fate::Unanswered));
         assert!(before.is_none(), "value {value} is sent twice");
         self.next_value = self.next_value.max(value + 1);
+    }
+
+    /// An idempotent producer sent `value` again, which was unanswered: it may be stored now if it was not before.
+    ///
+    /// # Panics
+    /// If it was never sent.
+    pub(crate) fn sent_again(&mut self, value: Value) {
+        let (_, fate) = self.values.get_mut(&value).expect("what is sent again was sent before");
+        if *fate == Fate::Gone {
+            *fate = Fate::Unanswered;
+        }
+    }
+
+    /// A producer id was given out.
+    pub(crate) fn producer_id_given(&mut self, id: i64) -> Option<Violation> {
+        (!self.producer_ids.insert(id)).then_some(Violation::ProducerIdTwice(id))
     }
 
     /// The broker said that `value` is stored at `offset`, in an answer or by showing it to a consumer.
@@ -434,6 +492,25 @@ mod tests {
         assert_eq!(ledger.judge(queue(), 0, 0, 3, &[(0, 1), (1, 2), (2, 3)]), [found_before]);
         let resurrected = Violation::Resurrected { queue: queue(), offset: 4, value: 5 };
         assert_eq!(ledger.judge(queue(), 0, 4, 5, &[(4, 5)]), [resurrected], "5 was not there");
+    }
+
+    #[test]
+    fn what_is_sent_again_is_stored_once() {
+        let mut ledger = ledger();
+        assert_eq!(ledger.judge(queue(), 0, 0, 4, &[(0, 1), (1, 2), (2, 3), (3, 4)]), []);
+        ledger.settle();
+        [4, 5].into_iter().for_each(|value| ledger.sent_again(value));
+        assert_eq!(ledger.stored(queue(), 3, 4), None, "where it was found");
+        assert_eq!(ledger.stored(queue(), 4, 5), None, "it was not there before");
+        let again = Violation::Duplicate { queue: queue(), value: 4, offsets: [3, 5] };
+        assert_eq!(ledger.stored(queue(), 5, 4), Some(again));
+    }
+
+    #[test]
+    fn a_producer_id_has_one_owner() {
+        let mut ledger = ledger();
+        assert_eq!([7, 8].map(|id| ledger.producer_id_given(id)), [None, None]);
+        assert_eq!(ledger.producer_id_given(7), Some(Violation::ProducerIdTwice(7)));
     }
 
     #[test]

@@ -22,7 +22,9 @@ use bytes::Bytes;
 use crate::body::{self, Value};
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::ledger::{Ledger, Offset, QUEUES, Queue, Violation};
+use crate::kafka;
+use crate::kafka::load::Lasting;
+use crate::ledger::{Ledger, Offset, Queue, Violation};
 use crate::random::Random;
 use crate::verify::{self, GROUP};
 
@@ -57,8 +59,10 @@ pub(crate) struct Totals {
     pub(crate) commits: u64,
     /// Cursors read.
     pub(crate) cursors: u64,
-    /// Messages pulled.
+    /// Messages pulled or fetched.
     pub(crate) pulled: u64,
+    /// Batches sent again because a kill had swallowed the answer.
+    pub(crate) sent_again: u64,
 }
 
 impl AddAssign for Totals {
@@ -69,6 +73,7 @@ impl AddAssign for Totals {
         self.commits += other.commits;
         self.cursors += other.cursors;
         self.pulled += other.pulled;
+        self.sent_again += other.sent_again;
     }
 }
 
@@ -78,36 +83,57 @@ impl fmt::Display for Totals {
             f,
             "{} sends acknowledged ({} batches), {} refused, {} commits, {} cursors read, {} messages pulled",
             self.acknowledged, self.batches, self.refused, self.commits, self.cursors, self.pulled
-        )
+        )?;
+        if self.sent_again > 0 { write!(f, ", {} batches sent again", self.sent_again) } else { Ok(()) }
     }
+}
+
+/// Through which protocol a connection loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    RocketMq,
+    Kafka,
 }
 
 /// What the connections did and saw.
 pub(crate) struct Load {
-    logs: Vec<Log>,
+    rocketmq: Vec<Log>,
+    kafka: Vec<Log>,
+    /// What Kafka's connections keep for the next load.
+    pub(crate) lasting: Vec<Lasting>,
 }
 
 impl Load {
-    pub(crate) fn totals(&self) -> Totals {
-        self.logs.iter().fold(Totals::default(), |mut sum, log| {
+    fn logs(&self, protocol: Protocol) -> &[Log] {
+        match protocol {
+            Protocol::RocketMq => &self.rocketmq,
+            Protocol::Kafka => &self.kafka,
+        }
+    }
+
+    pub(crate) fn totals(&self, protocol: Protocol) -> Totals {
+        self.logs(protocol).iter().fold(Totals::default(), |mut sum, log| {
             sum += log.totals;
             sum
         })
     }
 
     /// Send requests that the kill left without an answer.
-    pub(crate) fn unanswered(&self) -> usize {
-        self.logs.iter().map(|log| log.unanswered).sum()
+    pub(crate) fn unanswered(&self, protocol: Protocol) -> usize {
+        self.logs(protocol).iter().map(|log| log.unanswered).sum()
     }
 
     /// Enters everything into the books.
     pub(crate) fn record(self, ledger: &mut Ledger) -> Vec<Violation> {
         let mut violations = Vec::new();
+        let logs: Vec<_> = self.rocketmq.into_iter().chain(self.kafka).collect();
         // All that was sent comes first: one connection may have been shown what another one sent.
-        for log in &self.logs {
+        for log in &logs {
             log.sent.iter().for_each(|&(queue, value)| ledger.sent(queue, value));
+            log.sent_again.iter().for_each(|&value| ledger.sent_again(value));
+            violations.extend(log.producer_ids.iter().filter_map(|&id| ledger.producer_id_given(id)));
         }
-        for log in self.logs {
+        for log in logs {
             violations.extend(
                 log.stored
                     .into_iter()
@@ -125,10 +151,10 @@ impl Load {
 ///
 /// # Errors
 /// If the broker can't be connected to or killed.
-pub(crate) fn run(broker: Broker, ledger: &Ledger, plan: Plan) -> Result<Load> {
+pub(crate) fn run(broker: Broker, ledger: &Ledger, plan: Plan, lasting: Vec<Lasting>) -> Result<Load> {
     let shared = Shared {
         next_value: AtomicU64::new(ledger.next_value()),
-        acknowledged: AtomicU64::new(0),
+        acknowledged: [AtomicU64::new(0), AtomicU64::new(0)],
         target: plan.target,
         killing: AtomicBool::new(false),
         ended: AtomicBool::new(false),
@@ -138,24 +164,36 @@ pub(crate) fn run(broker: Broker, ledger: &Ledger, plan: Plan) -> Result<Load> {
     let workers =
         (0..CONNECTIONS).map(|index| Worker::connect(broker.address(), index, ledger, &shared, seeds.next()));
     let workers: Vec<_> = workers.collect::<Result<_>>()?;
+    let mut seeds = Random::new(plan.seed.rotate_left(32));
+    let kafka_workers = lasting.into_iter().enumerate().map(|(index, lasting)| {
+        kafka::load::Worker::connect(broker.kafka_address(), index, ledger, &shared, seeds.next(), lasting)
+    });
+    let kafka_workers: Vec<_> = kafka_workers.collect::<Result<_>>()?;
     thread::scope(|scope| {
         let threads: Vec<_> = workers.into_iter().map(|worker| scope.spawn(move || worker.run())).collect();
+        let kafka_threads: Vec<_> =
+            kafka_workers.into_iter().map(|worker| scope.spawn(move || worker.run())).collect();
         shared.wait_for_target();
         // The moment is the point here; no event stands for it.
         thread::sleep(plan.delay);
         shared.killing.store(true, Ordering::SeqCst);
         broker.kill()?;
-        let logs = threads
-            .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked")));
-        Ok(Load { logs: logs.collect::<Result<_>>()? })
+        let rocketmq = threads.into_iter().map(joined).collect::<Result<_>>()?;
+        let kafka: Vec<_> = kafka_threads.into_iter().map(joined).collect::<Result<_>>()?;
+        let (kafka, lasting) = kafka.into_iter().unzip();
+        Ok(Load { rocketmq, kafka, lasting })
     })
 }
 
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> Result<T> {
+    thread.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked"))
+}
+
 /// What the connections and the killer share.
-struct Shared {
+pub(crate) struct Shared {
     next_value: AtomicU64,
-    acknowledged: AtomicU64,
+    /// By protocol; each has to reach the target.
+    acknowledged: [AtomicU64; 2],
     target: u64,
     /// Set before the kill: from then on a broken connection is no surprise.
     killing: AtomicBool,
@@ -167,7 +205,7 @@ struct Shared {
 impl Shared {
     fn wait_for_target(&self) {
         let deadline = Instant::now() + LOAD_MAX;
-        while self.acknowledged.load(Ordering::SeqCst) < self.target && !self.ended.load(Ordering::SeqCst) {
+        while !self.is_reached() && !self.ended.load(Ordering::SeqCst) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -176,29 +214,66 @@ impl Shared {
         }
     }
 
-    fn count_acknowledged(&self) {
-        if self.acknowledged.fetch_add(1, Ordering::SeqCst) + 1 == self.target {
+    fn is_reached(&self) -> bool {
+        self.acknowledged.iter().all(|acknowledged| acknowledged.load(Ordering::SeqCst) >= self.target)
+    }
+
+    pub(crate) fn count_acknowledged(&self, protocol: Protocol) {
+        let acknowledged = &self.acknowledged[protocol as usize];
+        if acknowledged.fetch_add(1, Ordering::SeqCst) + 1 == self.target {
             self.killer.unpark();
         }
     }
 
-    fn give_up(&self) {
+    pub(crate) fn is_killing(&self) -> bool {
+        self.killing.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn give_up(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.killer.unpark();
+    }
+
+    /// A value that was never used, which is about to be sent to `queue`.
+    pub(crate) fn new_value(&self, queue: Queue, log: &mut Log) -> Value {
+        let value = self.next_value.fetch_add(1, Ordering::SeqCst);
+        log.sent.push((queue, value));
+        value
     }
 }
 
 /// What one connection did and saw.
 #[derive(Default)]
-struct Log {
-    sent: Vec<(Queue, Value)>,
+pub(crate) struct Log {
+    pub(crate) sent: Vec<(Queue, Value)>,
+    pub(crate) sent_again: Vec<Value>,
     /// By an answer or a pull.
-    stored: Vec<(Queue, Offset, Value)>,
-    commits_sent: Vec<(Queue, Offset)>,
-    commits_stored: Vec<(Queue, Offset)>,
-    unanswered: usize,
-    totals: Totals,
-    violations: Vec<Violation>,
+    pub(crate) stored: Vec<(Queue, Offset, Value)>,
+    pub(crate) commits_sent: Vec<(Queue, Offset)>,
+    pub(crate) commits_stored: Vec<(Queue, Offset)>,
+    pub(crate) producer_ids: Vec<i64>,
+    pub(crate) unanswered: usize,
+    pub(crate) totals: Totals,
+    pub(crate) violations: Vec<Violation>,
+}
+
+impl Log {
+    /// A cursor was read; `floor` is the highest commit answered when it was asked for, `attempted` the highest one asked for.
+    pub(crate) fn cursor_is_read(
+        &mut self,
+        queue: Queue,
+        floor: Option<Offset>,
+        attempted: Offset,
+        found: Option<Offset>,
+    ) {
+        self.totals.cursors += 1;
+        if let Some(committed) = floor.filter(|_| found < floor) {
+            self.violations.push(Violation::CursorLost { queue, committed, found });
+        }
+        if let Some(found) = found.filter(|found| *found > attempted) {
+            self.violations.push(Violation::CursorAhead { queue, attempted, found });
+        }
+    }
 }
 
 /// A request on the way.
@@ -222,14 +297,43 @@ enum Pending {
 }
 
 /// What a connection knows of a queue whose cursor it moves.
-struct Owned {
-    queue: Queue,
+pub(crate) struct Owned {
+    pub(crate) queue: Queue,
     /// Every offset below is known to hold a message.
-    end: Offset,
-    attempted: Offset,
-    committed: Option<Offset>,
+    pub(crate) end: Offset,
+    pub(crate) attempted: Offset,
+    pub(crate) committed: Option<Offset>,
     is_committing: bool,
-    pull_from: Offset,
+    pub(crate) pull_from: Offset,
+}
+
+impl Owned {
+    pub(crate) fn of(ledger: &Ledger, queue: Queue) -> Self {
+        Owned {
+            queue,
+            end: ledger.verified(queue),
+            attempted: ledger.cursor_attempted(queue),
+            committed: ledger.cursor(queue),
+            is_committing: false,
+            pull_from: ledger.cursor(queue).unwrap_or(0),
+        }
+    }
+
+    /// Where to commit to next, if there is something new and no commit on the way.
+    pub(crate) fn next_commit(&mut self, random: &mut Random) -> Option<Offset> {
+        if self.is_committing || self.end <= self.attempted {
+            return None;
+        }
+        self.attempted += 1 + random.below((self.end - self.attempted) as u64) as Offset;
+        self.is_committing = true;
+        Some(self.attempted)
+    }
+
+    /// A commit was answered.
+    pub(crate) fn commit_ended(&mut self, offset: Offset, is_stored: bool) {
+        self.is_committing = false;
+        self.committed = if is_stored { Some(offset) } else { self.committed };
+    }
 }
 
 struct Worker<'a> {
@@ -256,20 +360,15 @@ impl<'a> Worker<'a> {
         // Half of the connections speak the binary header form.
         let serialization =
             if index < CONNECTIONS / 2 { Serialization::Json } else { Serialization::Rocketmq };
-        let owned = |queue: Queue| Owned {
-            queue,
-            end: ledger.verified(queue),
-            attempted: ledger.cursor_attempted(queue),
-            committed: ledger.cursor(queue),
-            is_committing: false,
-            pull_from: ledger.cursor(queue).unwrap_or(0),
-        };
         Ok(Worker {
             client: Client::connect(address, serialization).context("load")?,
             is_short: index % 2 == 1,
             shared,
             random: Random::new(seed),
-            owned: Queue::all().filter(|queue| queue.index() % CONNECTIONS == index).map(owned).collect(),
+            owned: Queue::rocketmq()
+                .filter(|queue| queue.owner() == index)
+                .map(|queue| Owned::of(ledger, queue))
+                .collect(),
             pending: HashMap::new(),
             written: 0,
             log: Log::default(),
@@ -282,7 +381,7 @@ impl<'a> Worker<'a> {
         // Requests that were pushed but never written were not sent; it does no harm to expect nothing of them.
         self.log.unanswered =
             self.pending.values().filter(|pending| matches!(pending, Pending::Send { .. })).count();
-        if !self.shared.killing.load(Ordering::SeqCst) {
+        if !self.shared.is_killing() {
             let why = ended.map_or_else(|error| format!("{error:#}"), |()| "the broker closed it".to_owned());
             self.log.violations.push(Violation::Rig(format!("a connection ended before the kill: {why}")));
             self.shared.give_up();
@@ -325,13 +424,11 @@ impl<'a> Worker<'a> {
     }
 
     fn any_queue(&mut self) -> Queue {
-        Queue::new(self.random.below(QUEUES as u64) as usize)
+        Queue::any(Queue::rocketmq(), &mut self.random)
     }
 
     fn new_value(&mut self, queue: Queue) -> Value {
-        let value = self.shared.next_value.fetch_add(1, Ordering::SeqCst);
-        self.log.sent.push((queue, value));
-        value
+        self.shared.new_value(queue, &mut self.log)
     }
 
     fn push_send(&mut self) -> Result<()> {
@@ -372,14 +469,8 @@ impl<'a> Worker<'a> {
 
     fn push_commit(&mut self) -> Result<()> {
         let at = self.any_owned();
-        let owned = &mut self.owned[at];
-        if owned.is_committing || owned.end <= owned.attempted {
-            return self.push_query();
-        }
-        let (queue, ahead) = (owned.queue, (owned.end - owned.attempted) as u64);
-        let offset = owned.attempted + 1 + self.random.below(ahead) as Offset;
-        owned.attempted = offset;
-        owned.is_committing = true;
+        let Some(offset) = self.owned[at].next_commit(&mut self.random) else { return self.push_query() };
+        let queue = self.owned[at].queue;
         self.log.commits_sent.push((queue, offset));
         let header = UpdateConsumerOffset {
             consumer_group: GROUP.to_owned(),
@@ -446,7 +537,7 @@ impl<'a> Worker<'a> {
         if let Some(owned) = self.owned(queue) {
             owned.end = owned.end.max(end);
         }
-        self.shared.count_acknowledged();
+        self.shared.count_acknowledged(Protocol::RocketMq);
     }
 
     fn take_commit(&mut self, queue: Queue, offset: Offset, answer: &Command) {
@@ -458,8 +549,7 @@ impl<'a> Worker<'a> {
             self.log.totals.refused += 1;
         }
         if let Some(owned) = self.owned(queue) {
-            owned.is_committing = false;
-            owned.committed = if is_stored { Some(offset) } else { owned.committed };
+            owned.commit_ended(offset, is_stored);
         }
     }
 
@@ -468,14 +558,8 @@ impl<'a> Worker<'a> {
             Ok(found) => found,
             Err(error) => return self.malformed(queue, format!("{error:#}")),
         };
-        self.log.totals.cursors += 1;
         let attempted = self.owned(queue).map_or(0, |owned| owned.attempted);
-        if let Some(committed) = floor.filter(|_| found < floor) {
-            self.log.violations.push(Violation::CursorLost { queue, committed, found });
-        }
-        if let Some(found) = found.filter(|found| *found > attempted) {
-            self.log.violations.push(Violation::CursorAhead { queue, attempted, found });
-        }
+        self.log.cursor_is_read(queue, floor, attempted, found);
     }
 
     fn take_pull(&mut self, queue: Queue, answer: &Command) {

@@ -1,16 +1,18 @@
 //! # The crash rig: what was acknowledged is there after kill -9
 //!
-//! It starts a `braidmq` binary, loads it through RocketMQ's protocol from 8 connections to 64 queues, kills it with SIGKILL at a
-//! moment drawn from a seed, starts it again **on the same directory** and looks at everything that it knows:
+//! It starts a `braidmq` binary, loads it through RocketMQ's protocol from 8 connections to 64 queues and through Kafka's from 8 to
+//! 64 others and some of the first, kills it with SIGKILL at a moment drawn from a seed, starts it again **on the same directory** and looks at everything that it knows:
 //!
 //! * every acknowledged (value, queue, offset), and every one that a consumer was shown, is read back exactly there;
 //! * the offsets of a queue are dense from its first one;
 //! * no value that was sent once is stored twice, none appears that was never sent, and none that was lost comes back later;
+//! * a batch that an idempotent producer sends again is stored once, and answered with where it has been; no producer id comes twice;
+//! * a group's member goes on over a kill in its generation;
 //! * no cursor is below an acknowledged commit, none beyond the highest attempted one;
 //! * a body comes back as it was sent, byte for byte.
 //!
-//! Values are numbers that are never used twice, and nothing is ever sent again, so a second copy is the broker's own. A send whose
-//! answer the kill swallowed may be stored or not, but not both in turn.
+//! Values are numbers that are never used twice, and nothing is ever sent again but by idempotent producers, so a second copy is the
+//! broker's own. A send whose answer the kill swallowed may be stored or not, but not both in turn.
 //!
 //! ```text
 //!  start ──► verify what earlier cycles know ──► load ──► kill ──► (sometimes: start, kill before it serves) ──► next cycle
@@ -23,12 +25,13 @@
 //! `--mutant NAME` plants a defect (environment variable `BRAIDMQ_MUTANT`, in builds with the feature `mutants`) and turns the verdict
 //! round: the run passes when the rig finds that the broker broke its word about what is stored. (`ack-before-write` shows best in
 //! mode `async`, where the write is all that an answer rests on.) The modules: [`broker`] is the process, [`client`] a blocking remoting client,
-//! [`load`] the eight connections, [`ledger`] what is known and the judge, [`verify`] reads a broker for the judge.
+//! [`load`] the connections, [`kafka`] the same for Kafka, [`ledger`] what is known and the judge, [`verify`] reads a broker for the judge.
 
 mod arguments;
 mod body;
 mod broker;
 mod client;
+mod kafka;
 mod ledger;
 mod load;
 mod random;
@@ -44,8 +47,9 @@ use anyhow::{Context, Result, bail};
 
 use arguments::Arguments;
 use broker::{Broker, Flush};
+use kafka::load::Lasting;
 use ledger::{Ledger, Violation};
-use load::Totals;
+use load::{Protocol, Totals};
 use random::Random;
 
 /// Acknowledged sends that a cycle has before it may be killed.
@@ -109,11 +113,13 @@ impl Verdict {
 struct Sums {
     kills: u32,
     kills_in_flight: u32,
+    kafka_kills_in_flight: u32,
     recovery_kills: u32,
     recovery_kills_early: u32,
     deletions: u32,
     deletions_real: u32,
     load: Totals,
+    kafka_load: Totals,
     messages_verified: u64,
     start_longest: Duration,
 }
@@ -125,6 +131,7 @@ struct Rig<'a> {
     temporary: Option<tempfile::TempDir>,
     random: Random,
     ledger: Ledger,
+    lasting: Vec<Lasting>,
     sums: Sums,
     /// How long the last start took; the scale for kills during recovery.
     start_took: Duration,
@@ -152,6 +159,7 @@ impl<'a> Rig<'a> {
             temporary,
             random: Random::new(arguments.seed),
             ledger: Ledger::default(),
+            lasting: (0..kafka::load::CONNECTIONS).map(|_| Lasting::default()).collect(),
             sums: Sums::default(),
             start_took: Duration::from_millis(20),
         })
@@ -227,23 +235,29 @@ impl<'a> Rig<'a> {
         }
         let target = ACKNOWLEDGED_MIN + self.random.below(ACKNOWLEDGED_EXTRA_MAX);
         let delay = self.random.duration(KILL_DELAY_MAX);
-        let load = load::run(broker, &self.ledger, load::Plan { target, delay, seed: self.random.next() })?;
-        let totals = load.totals();
-        let in_flight = load.unanswered();
+        let plan = load::Plan { target, delay, seed: self.random.next() };
+        let mut load = load::run(broker, &self.ledger, plan, std::mem::take(&mut self.lasting))?;
+        let (totals, kafka_totals) = (load.totals(Protocol::RocketMq), load.totals(Protocol::Kafka));
+        let in_flight = load.unanswered(Protocol::RocketMq);
+        let kafka_in_flight = load.unanswered(Protocol::Kafka);
+        self.lasting = std::mem::take(&mut load.lasting);
         violations.extend(load.record(&mut self.ledger));
 
         self.sums.kills += 1;
         self.sums.kills_in_flight += u32::from(in_flight > 0);
+        self.sums.kafka_kills_in_flight += u32::from(kafka_in_flight > 0);
         self.sums.load += totals;
+        self.sums.kafka_load += kafka_totals;
         println!(
             "cycle {cycle:>3} {flush}: start {:>3} ms, {:>6} messages verified{}, {recovery_kills} kills in recovery, {totals}, \
-             {in_flight} sends in flight at the kill",
+             {in_flight} sends in flight at the kill; Kafka: {kafka_totals}, {kafka_in_flight} in flight",
             self.start_took.as_millis(),
             self.sums.messages_verified - before,
             if everything { " (all, indexes deleted)" } else { "" },
         );
-        if totals.acknowledged < ACKNOWLEDGED_MIN {
-            violations.push(Violation::Rig(format!("only {} sends were acknowledged", totals.acknowledged)));
+        let acknowledged = totals.acknowledged.min(kafka_totals.acknowledged);
+        if acknowledged < ACKNOWLEDGED_MIN {
+            violations.push(Violation::Rig(format!("only {acknowledged} sends were acknowledged")));
         }
         Ok(violations)
     }
@@ -258,8 +272,12 @@ impl<'a> Rig<'a> {
         }
         self.start_took = began.elapsed();
         self.sums.start_longest = self.sums.start_longest.max(self.start_took);
-        let (messages, violations) = verify::verify(broker.address(), &mut self.ledger, everything)?;
-        self.sums.messages_verified += messages;
+        let (messages, mut violations) = verify::verify(broker.address(), &mut self.ledger, everything)?;
+        let (kafka_messages, more) =
+            kafka::verify::verify(broker.kafka_address(), &mut self.ledger, everything)?;
+        violations.extend(more);
+        self.ledger.settle();
+        self.sums.messages_verified += messages + kafka_messages;
         Ok((broker, violations))
     }
 
@@ -299,9 +317,10 @@ impl<'a> Rig<'a> {
     fn judge_sums(&self, verdict: &mut Verdict) {
         let sums = &self.sums;
         println!(
-            "{} kills, {} with sends in flight; {} kills in recovery, {} before the broker served; indexes deleted {} times",
+            "{} kills, {} with sends in flight, {} with Kafka's; {} kills in recovery, {} before the broker served; indexes deleted {} times",
             sums.kills,
             sums.kills_in_flight,
+            sums.kafka_kills_in_flight,
             sums.recovery_kills,
             sums.recovery_kills_early,
             sums.deletions_real,
@@ -312,12 +331,21 @@ impl<'a> Rig<'a> {
             sums.messages_verified,
             sums.start_longest.as_millis()
         );
+        println!("Kafka: {}", sums.kafka_load);
         println!("{}", self.ledger.summary());
         verdict.count(
             sums.kills_in_flight * 100 >= sums.kills * IN_FLIGHT_PERCENT_MIN,
             &format!("{} of {} kills hit with sends in flight", sums.kills_in_flight, sums.kills),
         );
+        verdict.count(
+            sums.kafka_kills_in_flight * 100 >= sums.kills * IN_FLIGHT_PERCENT_MIN,
+            &format!(
+                "{} of {} kills hit with Kafka's sends in flight",
+                sums.kafka_kills_in_flight, sums.kills
+            ),
+        );
         if sums.kills >= 10 {
+            verdict.count(sums.kafka_load.sent_again > 0, "no idempotent producer sent anything again");
             verdict.count(sums.recovery_kills_early > 0, "no kill hit during recovery");
             verdict.count(sums.deletions_real == sums.deletions, "there were no derived files to delete");
         }

@@ -1,4 +1,4 @@
-//! Reads a started broker for the judge: extents, messages and cursors of every queue.
+//! Reads a started broker for the judge through RocketMQ: extents, messages and cursors of every queue.
 
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ pub(crate) fn verify(
     let mut client = Client::connect(address, Serialization::Json)?;
     make_topics(&mut client)?;
     let (mut read, mut violations) = (0, Vec::new());
-    for queue in Queue::all() {
+    for queue in Queue::rocketmq() {
         let (min, end) = extent(&mut client, queue)?;
         let from = if everything { min } else { min.max(ledger.verified(queue)) };
         match messages(&mut client, queue, from, end)? {
@@ -43,7 +43,6 @@ pub(crate) fn verify(
         }
         violations.extend(ledger.judge_cursor(queue, cursor(&mut client, queue)?));
     }
-    ledger.settle();
     Ok((read, violations))
 }
 
