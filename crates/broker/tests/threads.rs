@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use braid_broker::driver::Driver;
 use braid_broker::{
-    Broker, BrokerOptions, Channel, ChannelId, Client, ConsumeFrom, ConsumeType, ConsumerRegistration,
-    DelayTable, Delivery, Notice, Park, SendRequest, Topic, Waiter, Wake,
+    Broker, BrokerOptions, Channel, ChannelId, ClassicOptions, Client, Committer, ConsumeFrom, ConsumeType,
+    ConsumerRegistration, DelayTable, Delivery, GroupError, JoinRequest, Leaving, NotedCommit, Notice, Park,
+    SendRequest, SyncRequest, Topic, Waiter, Wake,
 };
 use braid_io::{Clock, OsDisk, SystemClock};
-use braid_store::{FlushMode, Store, StoreOptions};
+use braid_store::{FlushMode, QueueKey, Store, StoreOptions};
 
 use rig::{Rig, TEMPLATE, host, message, policy, properties};
 
@@ -240,4 +241,123 @@ fn who_is_taken_back_is_not_woken() {
     rig.broker.turn();
     // The broker let the bell go: its other end is closed and nothing was sent.
     assert_eq!(rung.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+}
+
+/// One consumer of a classic group, which comes and goes `rounds` times; gives how often it was in a stable generation.
+fn come_and_go(broker: &Broker, queue: QueueKey, name: &str, rounds: usize) -> usize {
+    let mut stable = 0;
+    for round in 0..rounds {
+        let mut id = String::new();
+        let mut beats = 0;
+        while beats < 3 {
+            let (give, answer) = channel();
+            let request = JoinRequest {
+                group: "g",
+                member_id: &id,
+                instance_id: None,
+                client_id: name,
+                client_host: "here",
+                session_ms: 30_000,
+                rebalance_ms: 30_000,
+                protocol_type: "consumer",
+                protocols: &[("range", b"")],
+                id_first: round % 2 == 0,
+                may_skip_assignment: false,
+            };
+            broker.join_group(&request, Box::new(move |result| drop(give.send(result))));
+            let joined = match answer.recv_timeout(LONG).expect("a join is answered") {
+                Ok(joined) => joined,
+                Err(refusal) if refusal.error == GroupError::OtherMembers => continue,
+                Err(refusal) => {
+                    id = refusal.member_id;
+                    continue;
+                }
+            };
+            id.clone_from(&joined.member_id);
+            let (give, answer) = channel();
+            let shares: Vec<(&str, &[u8])> =
+                joined.members.iter().map(|member| (member.id.as_str(), member.id.as_bytes())).collect();
+            let request = SyncRequest {
+                group: "g",
+                member_id: &id,
+                instance_id: None,
+                generation: joined.generation,
+                protocol_type: None,
+                protocol: None,
+                assignments: &shares,
+            };
+            broker.sync_group(&request, Box::new(move |result| drop(give.send(result))));
+            broker.store().write_turn();
+            let Ok(promise) = answer.recv_timeout(LONG).expect("a sync is answered") else { continue };
+            drop(promise.map(|synced| assert_eq!(*synced.assignment, *id.as_bytes())));
+            assert!(!broker.is_group_online("g"), "members of both kinds");
+            stable += 1;
+            let who =
+                Committer { group: "g", member_id: &id, instance_id: None, generation: joined.generation };
+            let commit = NotedCommit { queue, offset: 0, leader_epoch: None, metadata: name };
+            while beats < 3 && broker.heartbeat_group("g", &id, None, joined.generation).is_ok() {
+                drop(broker.commit_as(&who, &[commit]));
+                broker.store().write_turn();
+                beats += 1;
+            }
+        }
+        let left = broker.leave_group("g", &[Leaving { member_id: &id, instance_id: None }]).unwrap();
+        assert_eq!(left, [Ok(())]);
+        std::thread::yield_now();
+    }
+    stable
+}
+
+/// Members of both kinds come and go, each on a thread of its own, while the driver's thread moves the timers and an
+/// administrator looks on and deletes: nobody is left waiting, and the two kinds never meet.
+#[test]
+fn members_of_both_kinds_come_and_go_and_never_meet() {
+    let dir = tempfile::tempdir().unwrap();
+    let classic = ClassicOptions { initial_delay_ms: 1, ..ClassicOptions::default() };
+    let broker = real_broker(&dir, BrokerOptions { classic, ..BrokerOptions::default() });
+    let queue = broker.topic_or_create("T", TEMPLATE, 1, 0).unwrap().queue(0);
+    let its = Arc::clone(&broker);
+    let driver = Driver::start(Arc::clone(&broker), move || {
+        its.store().write_turn();
+    })
+    .unwrap();
+    let over = AtomicBool::new(false);
+    let (notices, _told) = channel();
+    let line = Arc::new(Line { id: 1, notices });
+    let client = Client { client_id: "other".to_owned(), language: 0, version: 1, channel: line };
+    let registration = ConsumerRegistration {
+        group: "g".to_owned(),
+        consume_type: ConsumeType::Passively,
+        delivery: Delivery::Clustering,
+        consume_from: ConsumeFrom::LastOffset,
+        subscriptions: Some(Vec::new()),
+        fingerprint: 0,
+    };
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let mut met = 0;
+            while !over.load(Ordering::Acquire) {
+                if broker.register_consumer(registration.clone(), &client).is_ok() {
+                    assert!(!broker.is_classic_group_live("g"), "members of both kinds");
+                    broker.unregister_consumer("g", "other", ChannelId(1));
+                    met += 1;
+                }
+                let _ = broker.delete_classic_group("g");
+                let _ = (broker.classic_groups(), broker.classic_group("g"));
+                std::thread::yield_now();
+            }
+            met
+        });
+        let members: Vec<_> = (0..4)
+            .map(|at| {
+                let broker = &broker;
+                scope.spawn(move || come_and_go(broker, queue, &format!("c{at}"), 40))
+            })
+            .collect();
+        let stable: Vec<usize> = members.into_iter().map(|member| member.join().unwrap()).collect();
+        over.store(true, Ordering::Release);
+        println!("stable {stable:?} times, others were in {} times", others.join().unwrap());
+        assert!(stable.iter().all(|&count| count >= 40));
+    });
+    driver.stop();
 }
