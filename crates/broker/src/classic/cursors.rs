@@ -73,7 +73,7 @@ impl Broker {
             machine.check_commit(who.member_id, instance_id, who.generation, act)?;
             self.commit_noted(who.group, commits)
         });
-        due.give(self);
+        due.give();
         result
     }
 
@@ -97,7 +97,7 @@ impl Broker {
         if let Some(slot) = slot {
             self.append_state(&[kept::change(group, None)])?;
             let (_, due) = self.work(&slot, |machine, act| machine.end(act));
-            due.give(self);
+            due.give();
         }
         Ok(self.promise_of_all_appended(()))
     }
@@ -190,7 +190,7 @@ impl Broker {
             if is_idle && !self.has_cursors(&slot.name) {
                 self.append_state(&[kept::change(&slot.name, None)])?;
                 let (_, due) = self.work(&slot, |machine: &mut Machine, act: &mut Act<'_>| machine.end(act));
-                due.give(self);
+                due.give();
             }
         }
         Ok(())

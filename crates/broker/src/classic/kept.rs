@@ -10,6 +10,9 @@ use crate::codec::{CLASSIC_GROUP, Reader, Writer};
 use crate::member::Moment;
 
 const VERSION: u8 = 1;
+/// More generations than can have been told between the last one that is durable and a power cut: each takes its members
+/// two round trips, and what is written is flushed within half a second.
+const PASSED_OVER: i32 = 1_000;
 /// Most bytes of a member's client id and host that are kept; they are for people.
 const LABEL_BYTES_MAX: usize = 255;
 
@@ -53,6 +56,7 @@ pub(super) fn decode(bytes: &[u8], now: Moment) -> Result<Machine, String> {
     reader.version(VERSION)?;
     let mut machine = Machine::new(now);
     machine.generation = reader.u32()? as i32;
+    machine.passed_over = PASSED_OVER;
     machine.since_ms = reader.u64()? as i64;
     machine.protocol_type = reader.text()?;
     machine.protocol = reader.text()?;

@@ -69,6 +69,8 @@ pub(super) struct Machine {
     /// Wall milliseconds at which the state began.
     pub(super) since_ms: i64,
     pub(super) generation: i32,
+    /// Generations that are passed over by the next one: they may have been told before a power cut took them back.
+    pub(super) passed_over: i32,
     /// Of the last members; empty before the first.
     pub(super) protocol_type: String,
     /// The protocol in use; empty when there is none.
@@ -104,6 +106,7 @@ impl Machine {
             state: GroupState::Empty,
             since_ms: now.wall_ms,
             generation: 0,
+            passed_over: 0,
             protocol_type: String::new(),
             protocol: String::new(),
             leader: None,

@@ -172,7 +172,8 @@ impl Machine {
             return;
         }
         self.unsynced.clear();
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        let step = 1 + std::mem::take(&mut self.passed_over);
+        self.generation = self.generation.checked_add(step).unwrap_or(1);
         if self.members.is_empty() {
             self.protocol.clear();
             self.leader = None;

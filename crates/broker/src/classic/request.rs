@@ -100,7 +100,7 @@ pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 /// Takes the answer to a join.
 pub type JoinAnswer = Answer<Result<Joined, JoinRefusal>>;
 
-/// Takes the answer to a sync; the promise waits until the generation is as safe as the store's mode says.
+/// Takes the answer to a sync; the promise waits until the generation is written, so that a killed process knows it again.
 pub type SyncAnswer = Answer<Result<Promise<Synced>, GroupError>>;
 
 /// Names a call that may be parked.

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use braid_io::Rng;
-use braid_store::Position;
+use braid_store::{Level, Position};
 
 use super::machine::{Act, Given, Machine};
 use super::member::NEVER;
 use super::request::{JoinAnswer, JoinRequest, LeaveResult, Leaving, ParkedCall, SyncAnswer, SyncRequest};
 use super::{ClassicOptions, GroupError, GroupState, JoinRefusal, kept};
-use crate::broker::Broker;
+use crate::broker::{Broker, promise_up_to};
 use crate::codec::Reader;
 use crate::error::Error;
 use crate::group::GROUP_BYTES_MAX;
@@ -217,7 +217,7 @@ impl Broker {
         };
         let (parked, given) = self.work(&slot, |machine, act| machine.join(&request, answer, act));
         drop(gate);
-        given.give(self);
+        given.give();
         parked.map(|(id, number)| self.parked(request.group, id, number))
     }
 
@@ -257,7 +257,7 @@ impl Broker {
             }
         };
         let (parked, given) = self.work(&slot, |machine, act| machine.sync(&request, answer, act));
-        given.give(self);
+        given.give();
         parked.map(|number| self.parked(request.group, request.member_id.to_owned(), number))
     }
 
@@ -278,7 +278,7 @@ impl Broker {
             machine.heartbeat(member_id, instance(instance_id), generation, act)
         };
         let (result, given) = self.work(&slot, beat);
-        given.give(self);
+        given.give();
         result
     }
 
@@ -300,7 +300,7 @@ impl Broker {
             .map(|(member_id, instance_id)| Leaving { member_id, instance_id: instance_id.as_deref() })
             .collect();
         let (results, given) = self.work(&slot, |machine, act| machine.leave(&leaving, act));
-        given.give(self);
+        given.give();
         Ok(results)
     }
 
@@ -309,7 +309,7 @@ impl Broker {
         let Some(slot) = self.classic.slot(&call.group) else { return };
         let ((), given) =
             self.work(&slot, |machine, act| machine.vanished(&call.member_id, call.number, act));
-        given.give(self);
+        given.give();
     }
 
     /// Ends sessions, rebalances and waits whose time has come; gives the next time, monotonic. Called by
@@ -319,7 +319,7 @@ impl Broker {
             let Some(slot) = self.classic.slot(&name) else { continue };
             lock(&slot.group).timer_ms = NEVER;
             let ((), given) = self.work(&slot, |machine, act| machine.expire(act));
-            given.give(self);
+            given.give();
         }
         lock(&self.classic.timers).first().map(|(due_ms, _)| *due_ms)
     }
@@ -329,7 +329,7 @@ impl Broker {
         self.classic.stopping.store(true, Ordering::SeqCst);
         for slot in self.classic.slots() {
             let ((), given) = self.work(&slot, |machine, act| machine.stop(act));
-            given.give(self);
+            given.give();
         }
     }
 
@@ -420,12 +420,14 @@ pub(super) struct Due {
 }
 
 impl Due {
-    pub(super) fn give(self, broker: &Broker) {
+    pub(super) fn give(self) {
         for given in self.answers {
             match given {
                 Given::Join(answer, result) => answer(result),
                 Given::Sync(answer, result) => {
-                    answer(result.map(|synced| broker.promise_up_to(self.end, synced)));
+                    // A killed process goes on where it was. A power cut may take the generation back: its members
+                    // join again then, under a number that nobody has been told.
+                    answer(result.map(|synced| promise_up_to(self.end, Level::Written, synced)));
                 }
             }
         }
