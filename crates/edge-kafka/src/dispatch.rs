@@ -44,6 +44,20 @@ impl<'a> Call<'a> {
         M::decode(self.head.version, &mut Input::new(self.body))
     }
 
+    /// Begins the whole request anew once the log takes something again. False when it has waited long enough: refuse it.
+    pub(crate) fn try_again(&self) -> bool {
+        let frame = self.frame.clone();
+        let may_wait = self.connection.may_hold(self.reactor, frame.len());
+        if may_wait {
+            let bytes = frame.len();
+            let again = move |reactor: &Rc<Reactor>, connection: &Rc<Connection>| {
+                handle(reactor, connection, &frame).1
+            };
+            self.reactor.hold(self.connection, bytes, Box::new(again));
+        }
+        may_wait
+    }
+
     /// The answer with this content.
     pub(crate) fn reply<'m>(&self, message: &impl Message<'m>) -> Reply {
         self.head.message(message)

@@ -107,6 +107,8 @@ pub(crate) fn commit(call: &Call<'_>) -> Result<Outcome, DecodeError> {
                 None => reply.into(),
             })
         }
+        // What was committed of it already is committed once more.
+        Err(Error::Busy(_)) if call.try_again() => Ok(Outcome::Nothing),
         Err(refusal) => {
             let code = match refusal {
                 Error::Group(GroupError::NoGroup) if version < NO_SUCH_GROUP => {
@@ -278,6 +280,7 @@ pub(crate) fn delete(call: &Call<'_>) -> Result<Outcome, DecodeError> {
             let reply = call.reply(&response);
             Ok(Outcome::Promised(promise.map(|()| reply)))
         }
+        Err(Error::Busy(_)) if call.try_again() => Ok(Outcome::Nothing),
         Err(refusal) => refused(code(&refusal)),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use braid_edge_kafka::EdgeOptions;
 use braid_io::disk::{DirLock, Entry, File, OpenMode, Space};
 use braid_io::{Disk, OsDisk};
-use braid_wire_kafka::messages::{fetch, metadata, produce};
+use braid_wire_kafka::messages::{fetch, metadata, offset_commit, produce};
 use braid_wire_kafka::{error_code, keys};
 
 use crate::support::{Client, ON_PURPOSE, PATIENCE, Server, ask, batch, decode, from, options, records, to};
@@ -222,6 +222,49 @@ fn a_busy_log_holds_requests_and_takes_each_batch_once_and_in_order() {
     assert_eq!((code, found.len()), (0, REQUESTS));
     let numbers = found.iter().map(|(_, value)| std::str::from_utf8(value).unwrap().parse::<i64>().unwrap());
     assert!(numbers.eq(0..REQUESTS as i64));
+}
+
+#[test]
+fn commits_wait_for_a_busy_log_and_are_refused_when_it_stays_busy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, faults) = start(dir.path(), options(), 64 << 10);
+    server.topic("T", 1);
+    let queue = server.broker.topic("T").unwrap().queue(0);
+    let commit = || {
+        let partition = offset_commit::RequestPartition { committed_offset: 7, ..Default::default() };
+        let topic = offset_commit::RequestTopic {
+            name: "T".into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        offset_commit::Request {
+            group_id: "g".into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        }
+    };
+    let code = |body: &[u8]| {
+        let response: offset_commit::Response<'_> = decode(8, body);
+        response.topics[0].partitions[0].error_code
+    };
+    let mut client = server.client();
+    for stays in [false, true] {
+        faults.syncs.shut(true);
+        while server.broker.commit("other", queue, 1, true).is_ok() {}
+        let id = client.send(8, &commit());
+        if stays {
+            let refused = code(&client.answer(keys::OFFSET_COMMIT, 8, id));
+            assert_eq!(refused, error_code::COORDINATOR_NOT_AVAILABLE);
+            faults.syncs.shut(false);
+        } else {
+            // Others are served meanwhile.
+            ask!(&mut server.client(), metadata, 1, metadata::Request::default());
+            faults.syncs.shut(false);
+            assert_eq!(code(&client.answer(keys::OFFSET_COMMIT, 8, id)), 0);
+            assert_eq!(server.broker.cursor("g", queue), Some(7));
+        }
+    }
 }
 
 #[test]
