@@ -296,7 +296,7 @@ impl Connection {
         self.count_partial(reactor, rest.capacity());
         self.partial.replace(rest);
         if let Err(error) = cut {
-            tracing::info!(client = %self.remote, %error, "a connection is closed");
+            reactor.complain(self, &error);
             self.close();
         }
         if reactor.partial_bytes.get() > PARTIAL_BYTES_ALL_MAX && self.counted.get() > READ_BYTES {

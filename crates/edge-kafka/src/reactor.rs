@@ -38,6 +38,8 @@ use crate::shared::Shared;
 pub(crate) const PANIC_MARK: &str = "panic in a request";
 /// How often connections are looked at for idleness and stalls, at most.
 const SWEEP_MS: u64 = 1_000;
+/// Milliseconds between two lines of a reactor about connections that are closed for what they sent.
+const COMPLAIN_MS: u64 = 1_000;
 /// How long accepting rests when the system has no more sockets.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long requests that wait for others may take when the edge stops.
@@ -177,6 +179,10 @@ pub(crate) struct Reactor {
     appended: Cell<bool>,
     cold_jobs: Cell<usize>,
     timer_changed: Notify,
+    /// When it may next be said why a connection is closed.
+    complain_ms: Cell<u64>,
+    /// How often it was not said since.
+    unsaid: Cell<u64>,
 }
 
 /// Runs a reactor until it is told to stop; the body of its thread.
@@ -210,6 +216,8 @@ pub(crate) fn run(
         appended: Cell::new(false),
         cold_jobs: Cell::new(0),
         timer_changed: Notify::new(),
+        complain_ms: Cell::new(0),
+        unsaid: Cell::new(0),
     });
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
@@ -290,9 +298,22 @@ impl Reactor {
             }
             Outcome::Nothing => {}
             Outcome::Close(why) => {
-                tracing::info!(client = %connection.remote, %why, "a connection is closed");
+                self.complain(connection, &why);
                 connection.close();
             }
+        }
+    }
+
+    /// Says why a connection is closed; once in a while, since whoever sends garbage must not fill the server's own log.
+    pub(crate) fn complain(&self, connection: &Connection, why: &dyn std::fmt::Display) {
+        let now_ms = self.now_ms();
+        if now_ms >= self.complain_ms.get() {
+            self.complain_ms.set(now_ms + COMPLAIN_MS);
+            let unsaid = self.unsaid.take();
+            tracing::info!(client = %connection.remote, unsaid, "a connection is closed: {why}");
+        } else {
+            self.unsaid.set(self.unsaid.get() + 1);
+            tracing::debug!(client = %connection.remote, "a connection is closed: {why}");
         }
     }
 

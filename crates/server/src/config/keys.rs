@@ -146,7 +146,7 @@ config! {
         /// Most connections at the same time of each protocol; further ones are closed at once. Never more than the limit of open files
         /// leaves room for.
         connections_max: u32 = "60000", in 1..=1_000_000;
-        /// Threads that serve connections. 0: one for each core.
+        /// Threads that serve connections, of each protocol. 0: one for each core.
         threads: u32 = "0", in 0..=1_024;
         /// The host that clients are told to connect to. Empty: the address at which the client reached the server.
         advertised: Host = "";
@@ -159,7 +159,7 @@ config! {
         /// When a message is acknowledged: `sync`, when it is on the disk; `async`, when the operating system has it (a killed process
         /// loses nothing, a power cut up to `store.unflushed_bytes_max`).
         flush: FlushMode = "sync";
-        /// Milliseconds that a send waits for the disk before it is answered FLUSH_DISK_TIMEOUT.
+        /// Milliseconds that a send waits for the disk before it is answered FLUSH_DISK_TIMEOUT (Kafka: REQUEST_TIMED_OUT).
         flush_timeout_ms: u32 = "5000", in 1..=600_000;
         /// Length of a log file. Fixed when the directory is made; the default is RocketMQ's.
         file_bytes: Bytes = "1 GiB", in Bytes(1 << 20)..=Bytes(1 << 30);
