@@ -26,6 +26,8 @@ final class Masks {
         "memberId", "partitionIndex", "partition", "index", "errorCode", "offsets");
     /** A name that a broker made: the client's or the instance's id and a UUID. */
     private static final Pattern MEMBER_ID = Pattern.compile("(.*)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
+    /** Names at the limit of what is allowed. */
+    private static final Pattern LONG = Pattern.compile("x{20,}");
     private static final String ZERO_ID = "AAAAAAAAAAAAAAAAAAAAAA";
     private static final long THIS_CENTURY_MS = 1_750_000_000_000L;
 
@@ -44,6 +46,7 @@ final class Masks {
     List<String> lines(ApiKeys key, JsonNode answer) {
         var lines = new ArrayList<String>();
         add(lines, "", "", answer);
+        lines.replaceAll(line -> LONG.matcher(line).replaceAll("xx.."));
         return lines;
     }
 
@@ -51,7 +54,11 @@ final class Masks {
         if (LEFT_OUT.contains(field)) {
             return;
         }
-        if (value.isObject()) {
+        if (value.has("apiKey") && value.has("maxVersion")) {
+            lines.add(path + " = " + value.get("minVersion") + " to " + value.get("maxVersion"));
+        } else if (value.has("value") && value.has("readOnly")) {
+            addConfig(lines, path, value);
+        } else if (value.isObject()) {
             var fields = new TreeSet<String>();
             value.fieldNames().forEachRemaining(fields::add);
             fields.forEach(name -> add(lines, path + "/" + name, name, value.get(name)));
@@ -59,6 +66,17 @@ final class Masks {
             addElements(lines, path, value);
         } else {
             lines.add(path + " = " + masked(field, value));
+        }
+    }
+
+    /** A configuration on one line, its synonyms on theirs. */
+    private void addConfig(List<String> lines, String path, JsonNode config) {
+        JsonNode source = config.has("configSource") ? config.get("configSource") : config.path("isDefault");
+        String type = config.has("configType") ? ", type " + config.get("configType") : "";
+        lines.add(path + " = " + config.get("value").asText() + ", source " + source.asText() + (config.get("readOnly").asBoolean() ? ", read only" : "")
+            + (config.get("isSensitive").asBoolean() ? ", sensitive" : "") + type);
+        if (config.has("synonyms")) {
+            addElements(lines, path + "/synonyms", config.get("synonyms"));
         }
     }
 

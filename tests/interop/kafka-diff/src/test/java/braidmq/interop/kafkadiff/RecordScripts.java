@@ -182,6 +182,8 @@ final class RecordScripts {
     }
 
     private static void producers(Session session) throws Exception {
+        session.until("there are producer ids",
+            () -> session.prepare(ApiKeys.INIT_PRODUCER_ID, 4, new InitProducerIdRequestData().setTransactionalId(null)).get("errorCode").asInt() == 0);
         for (int version = 0; version <= 5; version++) {
             session.ask("without transactions", ApiKeys.INIT_PRODUCER_ID, version, new InitProducerIdRequestData().setTransactionalId(null));
             session.ask("with an empty transactional id", ApiKeys.INIT_PRODUCER_ID, version, new InitProducerIdRequestData().setTransactionalId(""));

@@ -35,6 +35,7 @@ final class Scripts {
     private Scripts() {
     }
 
+    /** All of them, or those that {@code -Dscripts=one,two} names. */
     static Map<String, Script> all() {
         var all = new LinkedHashMap<String, Script>();
         all.put("handshake", Scripts::handshake);
@@ -45,6 +46,8 @@ final class Scripts {
         TopicScripts.addTo(all);
         RecordScripts.addTo(all);
         GroupScripts.addTo(all);
+        String only = System.getProperty("scripts", "");
+        all.keySet().removeIf(name -> !only.isEmpty() && !List.of(only.split(",")).contains(name));
         return all;
     }
 

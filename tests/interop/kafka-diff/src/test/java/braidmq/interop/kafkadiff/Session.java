@@ -19,7 +19,7 @@ import org.apache.kafka.common.protocol.ApiMessage;
 
 /** One script played against one broker. What is asked with a label is compared; the rest prepares. */
 final class Session implements AutoCloseable {
-    private static final Duration PATIENCE = Duration.ofSeconds(60);
+    private static final Duration PATIENCE = Duration.ofSeconds(20);
 
     private final String address;
     private final String script;
