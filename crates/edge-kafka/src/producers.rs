@@ -12,10 +12,14 @@ use crate::{error, topics};
 pub(crate) fn init(call: &Call<'_>) -> Result<Outcome, DecodeError> {
     let request: init_producer_id::Request<'_> = call.decode()?;
     let refused = |error_code| {
-        let response = init_producer_id::Response { error_code, ..Default::default() };
+        let response = init_producer_id::Response { error_code, producer_epoch: -1, ..Default::default() };
         Ok(call.reply(&response).into())
     };
     match request.transactional_id.as_deref() {
+        // Both or none.
+        None if (request.producer_id >= 0) != (request.producer_epoch >= 0) => {
+            return refused(error_code::INVALID_REQUEST);
+        }
         None => {}
         Some("") => return refused(error_code::INVALID_REQUEST),
         // Of what clients give up at once, this says best that it is the transaction which is not wanted.

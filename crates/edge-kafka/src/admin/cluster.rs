@@ -27,7 +27,6 @@ pub(super) fn describe(call: &Call<'_>) -> Result<Outcome, DecodeError> {
     let refused = |error_code, sentence: String| Response {
         error_code,
         error_message: Some(sentence.into()),
-        endpoint_type: request.endpoint_type,
         ..Default::default()
     };
     let response = match request.endpoint_type {

@@ -56,6 +56,8 @@ pub(super) fn create(call: &Call<'_>) -> Result<Outcome, DecodeError> {
                 name: wanted.name.clone(),
                 error_code,
                 error_message: Some(sentence.into()),
+                // None at all, not null: null is for configurations that may not be seen.
+                configs: Some(Vec::new()),
                 ..Default::default()
             },
         }
