@@ -27,6 +27,8 @@ const ID_FIRST: i16 = 4;
 const NULL_PROTOCOL: i16 = 7;
 /// The version of JoinGroup from which a leader may be told that the assignment stands.
 const SKIP_ASSIGNMENT: i16 = 9;
+/// The version of SyncGroup from which a member says what it believes the group's protocol to be.
+const SYNC_PROTOCOL: i16 = 5;
 /// The version of LeaveGroup from which several members may leave at once.
 const LEAVE_MANY: i16 = 3;
 
@@ -143,6 +145,11 @@ fn joined(head: Head, result: Result<Joined, JoinRefusal>) -> Outcome {
 /// See the module.
 pub(crate) fn sync(call: &Call<'_>) -> Result<Outcome, DecodeError> {
     let request: sync_group::Request<'_> = call.decode()?;
+    let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if call.head.version >= SYNC_PROTOCOL && !named {
+        let error_code = error_code::INCONSISTENT_GROUP_PROTOCOL;
+        return Ok(call.reply(&sync_group::Response { error_code, ..Default::default() }).into());
+    }
     let assignments: Vec<(&str, &[u8])> =
         request.assignments.iter().map(|share| (&*share.member_id, &*share.assignment)).collect();
     let wants = SyncRequest {

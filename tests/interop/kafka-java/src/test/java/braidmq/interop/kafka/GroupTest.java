@@ -259,12 +259,15 @@ class GroupTest extends Story {
         var one = new TopicPartition(topic, 1);
         var consumer = clients.consumer(group);
         consumer.assign(List.of(zero, one));
+        consumer.seekToBeginning(List.of(zero, one));
+        var epoch = Clients.poll(consumer, 1).get(0).leaderEpoch();
         String metadata = "where it is: \u00e4\u4e2d " + "x".repeat(500);
-        consumer.commitSync(Map.of(zero, new OffsetAndMetadata(4, java.util.Optional.of(0), metadata)));
+        consumer.commitSync(Map.of(zero, new OffsetAndMetadata(4, epoch, metadata)));
         var committed = consumer.committed(Set.of(zero, one));
         assertEquals(4, committed.get(zero).offset());
         assertEquals(metadata, committed.get(zero).metadata());
-        assertEquals(java.util.Optional.of(0), committed.get(zero).leaderEpoch());
+        assertEquals(epoch, committed.get(zero).leaderEpoch());
+        assertTrue(epoch.isPresent());
         assertEquals(null, committed.get(one));
 
         var async = new CountDownLatch(1);
