@@ -54,6 +54,9 @@ pub struct EdgeOptions {
     pub advertised_host: Option<String>,
     /// The port that clients are told, if it is not the listener's.
     pub advertised_port: Option<u16>,
+    /// The port that stored batches are marked with, if it is not the listener's: the id of a RocketMQ message leads to where it
+    /// is marked, and there RocketMQ has to be spoken.
+    pub store_port: Option<u16>,
     /// The cluster's id, as text: stable for the life of the data.
     pub cluster_id: String,
     /// Whether Metadata may make a topic.
@@ -92,6 +95,7 @@ impl Default for EdgeOptions {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092),
             advertised_host: None,
             advertised_port: None,
+            store_port: None,
             cluster_id: "braidmq".into(),
             auto_create_topics: true,
             default_partitions: 1,

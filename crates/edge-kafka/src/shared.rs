@@ -52,10 +52,11 @@ impl Shared {
         self.store.epoch() as i32
     }
 
-    /// The store host of what arrives on `connection`: the advertised address if it is one, else where the producer reached us.
+    /// The store host of what arrives on `connection`: the advertised address if it is one, else where the producer reached us,
+    /// with the port for RocketMQ clients that ask for it by its id.
     pub(crate) fn store_host(&self, connection: &Connection) -> SocketAddr {
         let configured = self.options.advertised_host.as_ref().and_then(|host| host.parse::<IpAddr>().ok());
-        let port = self.options.advertised_port.unwrap_or(self.address.port());
+        let port = self.options.store_port.unwrap_or(self.address.port());
         SocketAddr::new(configured.unwrap_or(connection.local.ip()), port)
     }
 }

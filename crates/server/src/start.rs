@@ -164,7 +164,10 @@ impl Running {
             None => None,
             Some(options) => Some(
                 braid_edge_kafka::Edge::bind(
-                    options,
+                    braid_edge_kafka::EdgeOptions {
+                        store_port: Some(edge.addresses().main.port()),
+                        ..options
+                    },
                     Arc::clone(&broker),
                     Arc::clone(&store_driver),
                     Arc::clone(edge.crossing()),
