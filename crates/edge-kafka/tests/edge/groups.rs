@@ -51,6 +51,8 @@ fn syncs(
         group_id: group.into(),
         generation_id: joined.generation_id,
         member_id: joined.member_id.to_string().into(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: joined.protocol_name.as_deref().map(|name| name.to_string().into()),
         assignments,
         ..Default::default()
     }
@@ -250,6 +252,12 @@ fn static_members_are_replaced_without_a_rebalance_and_removed_by_name() {
     let joined = ask!(&mut client, join_group, 9, fixed());
     assert_eq!(joined.error_code, 0, "static members are let in at once");
     assert_eq!(joined.members[0].group_instance_id.as_deref(), Some("i"));
+    let unnamed = sync_group::Request { protocol_type: None, ..syncs("g", &joined, Vec::new()) };
+    assert_eq!(
+        ask!(&mut client, sync_group, 5, unnamed).error_code,
+        23,
+        "from version 5 on the protocol is named"
+    );
     ask!(&mut client, sync_group, 5, syncs("g", &joined, vec![share(&joined.member_id, b"all")]));
     let back = ask!(&mut client, join_group, 9, fixed());
     assert_eq!((back.error_code, back.generation_id, back.skip_assignment), (0, 1, true));
