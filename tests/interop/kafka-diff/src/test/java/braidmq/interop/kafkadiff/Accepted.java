@@ -71,6 +71,11 @@ final class Accepted {
         return uses.entrySet().stream().filter(use -> use.getValue() == 0).map(Map.Entry::getKey).toList();
     }
 
+    /** What the differences are, one sentence each. */
+    List<String> reasons() {
+        return rules.stream().map(Rule::reason).distinct().toList();
+    }
+
     int size() {
         return rules.size();
     }

@@ -149,4 +149,11 @@ class DiffTest {
             assertEquals(List.of(), accepted.unused());
         }
     }
+
+    @Test
+    @DisplayName("and users are told of every difference")
+    void documented() throws Exception {
+        var lines = Files.readAllLines(Path.of(System.getProperty("documentation")));
+        assertEquals(List.of(), accepted.reasons().stream().filter(reason -> !lines.contains("* " + reason)).toList());
+    }
 }
