@@ -3,7 +3,6 @@ package braidmq.interop.kafka;
 import java.util.Collection;
 import java.util.Map;
 import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TopicDescription;
 
 /** Calls that are named differently in the clients of 4.x and of 2.8. */
@@ -13,10 +12,5 @@ final class Renamed {
 
     static Map<String, TopicDescription> describe(Admin admin, Collection<String> topics) throws Exception {
         return admin.describeTopics(topics).all().get();
-    }
-
-    /** Asks for the offset of the newest record; null in clients that can't. */
-    static OffsetSpec newest() {
-        return null;
     }
 }

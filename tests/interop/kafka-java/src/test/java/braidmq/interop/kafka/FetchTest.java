@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.time.Duration;
 import java.util.HashMap;
@@ -78,17 +77,6 @@ class FetchTest extends Story {
 
     private static OffsetAndTimestamp at(org.apache.kafka.clients.consumer.KafkaConsumer<?, ?> consumer, TopicPartition partition, long time) {
         return consumer.offsetsForTimes(Map.of(partition, time)).get(partition);
-    }
-
-    @Test
-    @DisplayName("and learns which record is the newest, though it isn't the last")
-    void newest() throws Exception {
-        assumeTrue(Renamed.newest() != null, "this client can't ask");
-        String topic = clients.topic("newest", 1);
-        sendBatch(topic, 500, 10, "none");
-        sendBatch(topic, 100, 10, "gzip");
-        assertEquals(9, clients.offset(new TopicPartition(topic, 0), Renamed.newest()));
-        assertEquals(-1, clients.offset(new TopicPartition(clients.topic("empty", 1), 0), Renamed.newest()));
     }
 
     @Test
