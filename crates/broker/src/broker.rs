@@ -40,6 +40,9 @@ const COMPLAIN_MS: u64 = 10_000;
 /// Changes in one state record when cursors are corrected at the start.
 const CORRECTIONS_PER_RECORD: usize = 200;
 
+/// Rounds in which the store may make room for what is appended at the start.
+const ROUNDS_FOR_ROOM: usize = 100;
+
 /// The broker of one shard. Edges share it in an `Arc`.
 pub struct Broker {
     pub(crate) store: Store,
@@ -149,9 +152,9 @@ impl Broker {
         match broker.store.health() {
             Health::Serving => {
                 for changes in corrections.chunks(CORRECTIONS_PER_RECORD) {
-                    broker.append_state(changes)?;
+                    broker.with_room(|| broker.append_state(changes))?;
                 }
-                broker.make_system_entries()?;
+                broker.with_room(|| broker.make_system_entries())?;
             }
             health => {
                 tracing::warn!(?health, "the store takes no writes: system topics are not looked after")
@@ -162,6 +165,22 @@ impl Broker {
             let _ = broker.waiters.delay_topic.set(topic.number);
         }
         Ok(broker)
+    }
+
+    /// Appends at the start, when no thread of the store's makes the room that an append is refused for: a log that ends
+    /// close to its file's end has the next file made here.
+    fn with_room<T>(&self, mut append: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        for _ in 0..ROUNDS_FOR_ROOM {
+            match append() {
+                Err(Error::Busy(_)) => {
+                    self.store.write_turn();
+                    self.store.flush_turn();
+                    self.store.housekeeping();
+                }
+                done => return done,
+            }
+        }
+        append()
     }
 
     /// The store, for reading and for ending a turn.
