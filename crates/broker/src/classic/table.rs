@@ -96,8 +96,11 @@ impl ClassicGroups {
         read(&self.table).get(name).cloned()
     }
 
+    /// All groups, by name: what is done for all of them happens in one order.
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
-        read(&self.table).values().cloned().collect()
+        let mut slots: Vec<_> = read(&self.table).values().cloned().collect();
+        slots.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        slots
     }
 
     fn slot_or_new(&self, name: &str, now: Moment, max: usize) -> Result<Arc<Slot>, GroupError> {
