@@ -108,6 +108,12 @@ final class ApacheKafka implements KafkaBroker {
         return true;
     }
 
+    /** It has no readers of another protocol. */
+    @Override
+    public long decodedBatches() {
+        return 0;
+    }
+
     @Override
     public void kill() throws IOException {
         Processes.kill(process);

@@ -34,6 +34,16 @@ public final class BothProtocols implements AutoCloseable {
         return process.address("kafka");
     }
 
+    /** How many record batches were opened for RocketMQ's clients since the start. */
+    public long decodedBatches() throws IOException {
+        return RuntimeInfo.ask(rocketmq(), "decodedBatches");
+    }
+
+    /** How many batches were made for Kafka's clients of what RocketMQ's had sent. */
+    public long packedBatches() throws IOException {
+        return RuntimeInfo.ask(rocketmq(), "packedBatches");
+    }
+
     /** SIGKILL and a new start on the same ports and data; returns when it serves. */
     public void killAndRestart() throws IOException {
         process.kill();

@@ -36,6 +36,11 @@ final class BraidKafka implements KafkaBroker {
     }
 
     @Override
+    public long decodedBatches() throws IOException {
+        return RuntimeInfo.ask(process.address("rocketmq"), "decodedBatches");
+    }
+
+    @Override
     public void kill() throws IOException {
         process.kill();
     }

@@ -12,6 +12,12 @@ record ForeignKafka(String bootstrap) implements KafkaBroker {
         return false;
     }
 
+    /** It has no readers of another protocol. */
+    @Override
+    public long decodedBatches() {
+        return 0;
+    }
+
     @Override
     public void kill() {
         throw new UnsupportedOperationException("this broker belongs to someone else");

@@ -62,6 +62,9 @@ public interface KafkaBroker extends AutoCloseable {
     /** Whether {@link #kill()} and {@link #restart()} work, and settings were heard. */
     boolean canBeKilled();
 
+    /** How many record batches were opened since the start, which only a reader of another protocol needs. */
+    long decodedBatches() throws IOException;
+
     /** SIGKILL: nothing is flushed, no goodbye is sent. Returns when the process is gone. */
     void kill() throws IOException;
 

@@ -64,12 +64,12 @@ final class KafkaClients {
         return producer;
     }
 
-    /** All of these in one batch per partition. */
+    /** All of these in one batch per partition. The producer doesn't stay: it would make a deleted topic again by asking for it. */
     List<RecordMetadata> sendTogether(String codec, List<ProducerRecord<byte[], byte[]>> records) throws Exception {
         var producer = producer("linger.ms", 10_000, "batch.size", 900_000, "compression.type", codec);
         var answers = new ArrayList<Future<RecordMetadata>>();
         records.forEach(record -> answers.add(producer.send(record)));
-        producer.flush();
+        producer.close();
         var sent = new ArrayList<RecordMetadata>();
         for (var answer : answers) {
             sent.add(get(answer));

@@ -19,24 +19,34 @@ abstract class Story {
 
     private static BothProtocols shared;
 
+    final BothProtocols broker;
     final RocketClients rocketmq;
     final KafkaClients kafka;
 
     Story() {
-        rocketmq = new RocketClients(broker());
-        kafka = new KafkaClients(broker());
+        this(sharedBroker());
     }
 
-    private static synchronized BothProtocols broker() {
+    Story(BothProtocols broker) {
+        this.broker = broker;
+        rocketmq = new RocketClients(broker);
+        kafka = new KafkaClients(broker);
+    }
+
+    private static synchronized BothProtocols sharedBroker() {
         if (shared == null) {
-            try {
-                shared = new BothProtocols();
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            }
+            shared = startBroker();
             Runtime.getRuntime().addShutdownHook(new Thread(Story::end));
         }
         return shared;
+    }
+
+    static BothProtocols startBroker() {
+        try {
+            return new BothProtocols();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static void end() {

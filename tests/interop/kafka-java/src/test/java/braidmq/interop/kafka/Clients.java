@@ -1,9 +1,11 @@
 package braidmq.interop.kafka;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import braidmq.interop.Await;
 import braidmq.interop.KafkaBroker;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -41,6 +43,7 @@ final class Clients implements AutoCloseable {
     private final KafkaBroker broker;
     private final Deque<Runnable> closes = new ArrayDeque<>();
     private Admin admin;
+    private boolean closed;
 
     Clients(KafkaBroker broker) {
         this.broker = broker;
@@ -215,11 +218,24 @@ final class Clients implements AutoCloseable {
         }
     }
 
+    /** Ends all clients; a broker that only they have used has opened none of their batches. */
     @Override
     public void close() {
+        if (!closed) {
+            closed = true;
+            assertNothingDecoded();
+        }
         while (!closes.isEmpty()) {
             closes.pop().run();
         }
         admin = null;
+    }
+
+    private void assertNothingDecoded() {
+        try {
+            assertEquals(0, broker.decodedBatches(), "batches that were opened, though no RocketMQ client reads");
+        } catch (IOException e) {
+            throw new AssertionError("the broker doesn't say how many batches it has opened", e);
+        }
     }
 }
