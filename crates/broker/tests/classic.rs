@@ -540,6 +540,14 @@ fn groups_are_listed_and_described() {
     let waiting = rig.broker.classic_group("waiting").unwrap();
     assert_eq!((waiting.protocol.as_str(), waiting.members[0].metadata.len()), ("", 0));
     assert!(rig.broker.classic_group("nobody").is_none());
+
+    // Who has to join again is shown with what it had.
+    let (_, _answers) = join(&rig, &wants("stable", "", RANGE));
+    let overview = rig.broker.classic_group("stable").unwrap();
+    assert_eq!((overview.state, overview.protocol.as_str()), (GroupState::PreparingRebalance, ""));
+    let shown: Vec<_> =
+        overview.members.iter().map(|member| (&*member.metadata, &*member.assignment)).collect();
+    assert_eq!(shown, [(&b""[..], &b"all"[..]), (&b""[..], &b""[..])]);
 }
 
 /// After `days`, which of the group's cursors are still there: on the topic that its member reads, and on another.

@@ -35,7 +35,7 @@ pub struct GroupOverview {
     pub has_other_members: bool,
 }
 
-/// A member of a classic group. What it says and has is empty unless the group is stable.
+/// A member of a classic group. What it says is empty unless the group is stable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberOverview {
     /// Its id.
@@ -48,7 +48,7 @@ pub struct MemberOverview {
     pub client_host: String,
     /// What it says in the protocol in use.
     pub metadata: Arc<[u8]>,
-    /// Its assignment.
+    /// Its assignment; that of the generation before while the group rebalances.
     pub assignment: Arc<[u8]>,
 }
 
@@ -61,7 +61,7 @@ fn overview(machine: &Machine, has_other_members: bool) -> GroupOverview {
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
         metadata: if is_stable { member.metadata(&protocol) } else { Arc::default() },
-        assignment: if is_stable { Arc::clone(&member.assignment) } else { Arc::default() },
+        assignment: Arc::clone(&member.assignment),
     });
     let members = members.collect();
     let (state, protocol_type) = (machine.state, machine.protocol_type.clone());
