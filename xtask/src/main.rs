@@ -22,14 +22,14 @@ use stage::Options;
 
 const USAGE: &str = "\
 cargo xtask test [options]   run every test that this machine can run
-    --full           the long counts (seeds, kills, fuzzing): BRAIDMQ_TEST_SCALE=1.0 instead of 0.2
+    --full           the long counts (seeds, kills, fuzzing) and older clients: BRAIDMQ_TEST_SCALE=1.0 instead of 0.2
     --only STAGE     run this stage only (repeatable)
     --skip STAGE     leave this stage out (repeatable)
     --no-skips       a suite that can't run, because a tool is missing, has failed
     --list           print the stages and stop
 cargo xtask mem              resident memory and start time of the release binary on an empty directory
 cargo xtask bench [options]  build the release binary and run `braidmq bench` with these options (without: about three minutes)
-cargo xtask oracle [options] run the interop suites against Apache RocketMQ itself
+cargo xtask oracle [options] run the interop suites against Apache RocketMQ and Apache Kafka
     --record         and record what mqadmin prints there as what it has to print here";
 
 fn main() -> ExitCode {

@@ -383,7 +383,7 @@ pub enum StoreCommand {
 /// Starts its own brokers, on free ports of 127.0.0.1 and with data of their own; the broker that runs here already is not touched.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// These rows alone: G1, G2, batch, G4a, G4b, G5, G10
+    /// These rows alone: G1, G2, batch, G4a, G4b, G5, G10; of Kafka's protocol G1k, G2k, G3a, G3b, G4c, G5k
     #[arg(long, value_name = "ROW,...", value_delimiter = ',')]
     pub rows: Vec<String>,
     /// How long each window is measured; half as long is warmed up before
