@@ -1,6 +1,8 @@
 //! A `braidmq` of xtask's own: in a directory below the target directory, on free ports, gone when it is dropped.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,6 +15,9 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(20);
 /// How often the ready file is looked for: it is made by another process, which sends no event.
 const READY_POLL: Duration = Duration::from_micros(200);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// RocketMQ's request for a broker's runtime information, in its JSON header.
+const RUNTIME_INFORMATION: &str = r#"{"code":28,"flag":0,"language":"OTHER","opaque":1,"version":0}"#;
 
 /// A started broker.
 pub(crate) struct Broker {
@@ -74,6 +79,25 @@ impl Broker {
         let ready: serde_json::Value = serde_json::from_slice(&ready).context("the ready file is JSON")?;
         let address = ready["listeners"][name].as_str();
         Ok(address.with_context(|| format!("the ready file names no listener {name}"))?.to_owned())
+    }
+
+    /// A number of its runtime information.
+    pub(crate) fn runtime_number(&self, name: &str) -> Result<u64> {
+        let mut stream = TcpStream::connect(self.listener("rocketmq")?)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        let header = RUNTIME_INFORMATION.as_bytes();
+        let lengths = [header.len() as u32 + 4, header.len() as u32].map(u32::to_be_bytes);
+        stream.write_all(&[&lengths.concat(), header].concat())?;
+        let (mut frame_bytes, mut header_bytes) = ([0; 4], [0; 4]);
+        stream.read_exact(&mut frame_bytes)?;
+        stream.read_exact(&mut header_bytes)?;
+        let mut frame = vec![0; (u32::from_be_bytes(frame_bytes) - 4) as usize];
+        stream.read_exact(&mut frame)?;
+        let body =
+            frame.get(u32::from_be_bytes(header_bytes) as usize..).context("the answer has no body")?;
+        let body: serde_json::Value = serde_json::from_slice(body).context("runtime information is JSON")?;
+        let number = body["table"][name].as_str().and_then(|text| text.parse().ok());
+        number.with_context(|| format!("the runtime information has no number {name}"))
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -61,19 +61,30 @@ struct Target {
     address: String,
     /// The binary, for tests that kill a broker of their own.
     binary: Option<PathBuf>,
-    _broker: Option<Broker>,
+    broker: Option<Broker>,
 }
 
 impl Target {
     fn start(workspace: &Workspace, stage: &str) -> Result<Self> {
         if let Ok(address) = std::env::var(FOREIGN_VARIABLE) {
-            return Ok(Self { address, binary: None, _broker: None });
+            return Ok(Self { address, binary: None, broker: None });
         }
         let directory = workspace.target.join("interop").join(stage).join("broker");
         let mut broker = Broker::start(&workspace.release_binary(), &directory, SETTINGS)?;
         broker.await_ready()?;
         let address = broker.listener("kafka")?;
-        Ok(Self { address, binary: Some(workspace.release_binary()), _broker: Some(broker) })
+        Ok(Self { address, binary: Some(workspace.release_binary()), broker: Some(broker) })
+    }
+
+    /// Kafka's clients alone were here, so no batch may have been looked into for another protocol's readers.
+    fn nothing_was_decoded(&self) -> Result<Outcome> {
+        let Some(broker) = &self.broker else {
+            return Ok(Outcome::Skipped("a broker that is not ours is not asked".to_owned()));
+        };
+        Ok(match broker.runtime_number("decodedBatches")? {
+            0 => Outcome::Passed(Counts::one(true), String::new()),
+            batches => Outcome::Failed(Counts::one(false), format!("{batches} batches were decoded")),
+        })
     }
 
     /// A command that is told which broker to use, and how much of it.
@@ -136,6 +147,7 @@ fn kafka_python_at(workspace: &Workspace, python: &Venv, age: &str, report: &mut
     for (client, suite) in suites {
         report.add(&format!("{age} {client}"), pytest_outcome(&suite.end_within(PYTEST_MAX)?));
     }
+    report.add("batches passed through", target.nothing_was_decoded()?);
     Ok(())
 }
 
@@ -144,7 +156,10 @@ pub(crate) fn kcat(workspace: &Workspace) -> Result<Outcome> {
     let python = Venv::make(workspace, "current", Path::new("python3"))?;
     let target = Target::start(workspace, "kcat")?;
     let suite = python.pytest(workspace, &target, "kcat", &["test_kcat.py"], &workspace.log("kcat"))?;
-    Ok(pytest_outcome(&suite.end_within(PYTEST_MAX)?))
+    let mut report = Report::default();
+    report.add("kcat", pytest_outcome(&suite.end_within(PYTEST_MAX)?));
+    report.add("batches passed through", target.nothing_was_decoded()?);
+    Ok(report.outcome())
 }
 
 /// A virtual environment with the clients of one of the requirement files.
@@ -217,6 +232,7 @@ pub(crate) fn kafka_go(workspace: &Workspace) -> Result<Outcome> {
     let ended = run::run(test.args(["test", "-count=1", "-v", "."]), &workspace.log("kafka-go"))?;
     let mut report = Report::default();
     report.add("franz-go", go_outcome(&ended));
+    report.add("batches passed through", target.nothing_was_decoded()?);
     if workspace.full {
         report.add("franz-go's own tests", franz_go_itself(workspace)?);
     }
