@@ -71,11 +71,6 @@ public interface KafkaBroker extends AutoCloseable {
     /** Starts again on the same port and the same data after {@link #kill()}; returns when it serves. */
     void restart() throws IOException;
 
-    /** Batches that were looked into for readers of another protocol; 0 for a broker that doesn't count them. */
-    default long decodedBatches() throws IOException {
-        return 0;
-    }
-
     @Override
     void close() throws IOException;
 }
