@@ -338,8 +338,9 @@ impl World {
     /// Gives the answers that are due, as an edge does.
     pub fn redeem(&mut self) {
         let broker = self.broker();
-        let level = self.level();
         for Waiting { promise, events } in std::mem::take(&mut self.waiting) {
+            // Most at the store's own level; shares as soon as they are written.
+            let level = promise.level();
             match promise.redeem(broker.store().watermarks()) {
                 Ok(told) => {
                     events.into_iter().for_each(|event| self.oracle.tell(event, level));
