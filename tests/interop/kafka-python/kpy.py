@@ -74,7 +74,7 @@ def take(one, count, seconds=SECONDS_MAX):
     deadline = time.monotonic() + seconds
     while len(taken) < count:
         assert time.monotonic() < deadline, f"{len(taken)} of {count} messages in {seconds} s"
-        for messages in one.poll(timeout_ms=100, max_records=count - len(taken)).values():
+        for messages in one.poll(timeout_ms=1000, max_records=count - len(taken)).values():
             taken.extend(messages)
     return taken
 
