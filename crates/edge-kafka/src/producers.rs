@@ -1,5 +1,6 @@
 //! Idempotent producers: InitProducerId (22), DescribeProducers (61).
 
+use braid_broker::Error;
 use braid_wire_kafka::messages::{describe_producers, init_producer_id};
 use braid_wire_kafka::produce::TopicRef;
 use braid_wire_kafka::{DecodeError, error_code};
@@ -35,6 +36,8 @@ pub(crate) fn init(call: &Call<'_>) -> Result<Outcome, DecodeError> {
                 head.reply(|version, out| response.encode(version, out))
             })))
         }
+        // Old clients take any other code as final; Kafka's own broker says this, too, while it has no ids at hand.
+        Err(Error::Busy(_)) => refused(error_code::COORDINATOR_LOAD_IN_PROGRESS),
         Err(refusal) => {
             tracing::warn!(error = %refusal, "a producer got no id");
             refused(error::code(&refusal))

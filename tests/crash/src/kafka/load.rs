@@ -3,12 +3,14 @@
 //! Requests are on the way all the time. An idempotent producer has five of them at most, since a broker remembers five batches.
 
 use std::collections::{HashMap, VecDeque};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use braid_wire_kafka::batch::{BatchHead, BatchWriter, Compression, RecordDraft};
 use braid_wire_kafka::error_code;
 use braid_wire_kafka::messages::{
-    heartbeat, init_producer_id, join_group, leave_group, offset_commit, produce, sync_group,
+    Message, heartbeat, init_producer_id, join_group, leave_group, offset_commit, produce, sync_group,
 };
 use bytes::Bytes;
 
@@ -53,6 +55,9 @@ const JOIN_GROUP_VERSION: i16 = 3;
 const SYNC_GROUP_VERSION: i16 = 2;
 const HEARTBEAT_VERSION: i16 = 2;
 const LEAVE_GROUP_VERSION: i16 = 2;
+/// How long a broker's disk may be busy, and how often it is asked again.
+const BUSY_MAX: Duration = Duration::from_secs(20);
+const BUSY_POLL: Duration = Duration::from_millis(5);
 /// Longer than a cycle, so that no heartbeat is due.
 const SESSION_TIMEOUT_MS: i32 = 120_000;
 
@@ -99,11 +104,6 @@ enum Pending {
         queue: Queue,
         from: Offset,
     },
-}
-
-fn granted(what: &str, error_code: i16) -> Result<()> {
-    ensure!(error_code == error_code::NONE, "{what} is refused with {error_code}");
-    Ok(())
 }
 
 /// A connection before, in and after its load.
@@ -161,15 +161,39 @@ impl<'a> Worker<'a> {
         versions[self.index % versions.len()]
     }
 
+    /// One request whose answer, with the code that `code` finds in it, says yes in the end; a broker whose disk is busy is asked again.
+    fn ask<'m, Q: Message<'m>>(
+        &mut self,
+        version: i16,
+        request: &Q,
+        code: impl Fn(&[u8]) -> Result<i16>,
+    ) -> Result<Bytes> {
+        let deadline = Instant::now() + BUSY_MAX;
+        loop {
+            let frame = self.client.call(version, request)?;
+            match code(&frame)? {
+                error_code::NONE => return Ok(frame),
+                error_code::COORDINATOR_LOAD_IN_PROGRESS | error_code::COORDINATOR_NOT_AVAILABLE
+                    if Instant::now() < deadline =>
+                {
+                    thread::sleep(BUSY_POLL);
+                }
+                code => bail!("{} is refused with {code}", Q::NAME),
+            }
+        }
+    }
+
     /// Asks for a producer id, which nobody may have had before, and begins anew with it, or goes on as who it was.
     fn take_producer_id(&mut self) -> Result<()> {
         let request = init_producer_id::Request {
             transaction_timeout_ms: TIMEOUT_MS,
             ..init_producer_id::Request::default()
         };
-        let frame = self.client.call(INIT_PRODUCER_ID_VERSION, &request)?;
+        let frame = self.ask(INIT_PRODUCER_ID_VERSION, &request, |frame| {
+            let given: init_producer_id::Response = answer(INIT_PRODUCER_ID_VERSION, frame)?;
+            Ok(given.error_code)
+        })?;
         let given: init_producer_id::Response = answer(INIT_PRODUCER_ID_VERSION, &frame)?;
-        granted("InitProducerId", given.error_code)?;
         self.log.producer_ids.push(given.producer_id);
         let begins_anew = self.producer.unanswered.is_empty() && self.random.below(NEW_PRODUCER_ONE_IN) == 0;
         if begins_anew || self.producer.identity.is_none() {
@@ -202,9 +226,11 @@ impl<'a> Worker<'a> {
             member_id: member_id.into(),
             ..heartbeat::Request::default()
         };
-        let frame = self.client.call(HEARTBEAT_VERSION, &request)?;
-        let alive: heartbeat::Response = answer(HEARTBEAT_VERSION, &frame)?;
-        granted("Heartbeat", alive.error_code)
+        self.ask(HEARTBEAT_VERSION, &request, |frame| {
+            let alive: heartbeat::Response = answer(HEARTBEAT_VERSION, frame)?;
+            Ok(alive.error_code)
+        })?;
+        Ok(())
     }
 
     fn leave(&mut self, member_id: &str) -> Result<()> {
@@ -213,9 +239,11 @@ impl<'a> Worker<'a> {
             member_id: member_id.into(),
             ..leave_group::Request::default()
         };
-        let frame = self.client.call(LEAVE_GROUP_VERSION, &request)?;
-        let left: leave_group::Response<'_> = answer(LEAVE_GROUP_VERSION, &frame)?;
-        granted("LeaveGroup", left.error_code)
+        self.ask(LEAVE_GROUP_VERSION, &request, |frame| {
+            let left: leave_group::Response<'_> = answer(LEAVE_GROUP_VERSION, frame)?;
+            Ok(left.error_code)
+        })?;
+        Ok(())
     }
 
     /// The generation and the member id that it is given.
@@ -229,9 +257,11 @@ impl<'a> Worker<'a> {
             protocols: vec![join_group::RequestProtocol { name: "range".into(), metadata: metadata.into() }],
             ..join_group::Request::default()
         };
-        let frame = self.client.call(JOIN_GROUP_VERSION, &request)?;
+        let frame = self.ask(JOIN_GROUP_VERSION, &request, |frame| {
+            let joined: join_group::Response<'_> = answer(JOIN_GROUP_VERSION, frame)?;
+            Ok(joined.error_code)
+        })?;
         let joined: join_group::Response<'_> = answer(JOIN_GROUP_VERSION, &frame)?;
-        granted("JoinGroup", joined.error_code)?;
         ensure!(joined.leader == joined.member_id, "a group of one is led by {}", joined.leader);
         Ok((joined.generation_id, joined.member_id.into_owned()))
     }
@@ -246,9 +276,11 @@ impl<'a> Worker<'a> {
             assignments: vec![assignment],
             ..sync_group::Request::default()
         };
-        let frame = self.client.call(SYNC_GROUP_VERSION, &request)?;
+        let frame = self.ask(SYNC_GROUP_VERSION, &request, |frame| {
+            let synced: sync_group::Response<'_> = answer(SYNC_GROUP_VERSION, frame)?;
+            Ok(synced.error_code)
+        })?;
         let synced: sync_group::Response<'_> = answer(SYNC_GROUP_VERSION, &frame)?;
-        granted("SyncGroup", synced.error_code)?;
         ensure!(&*synced.assignment == b"mine", "the assignment came back as {:?}", synced.assignment);
         Ok(())
     }
