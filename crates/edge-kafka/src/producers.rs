@@ -36,6 +36,7 @@ pub(crate) fn init(call: &Call<'_>) -> Result<Outcome, DecodeError> {
                 head.reply(|version, out| response.encode(version, out))
             })))
         }
+        Err(Error::Busy(_)) if call.try_again() => Ok(Outcome::Nothing),
         // Old clients take any other code as final; Kafka's own broker says this, too, while it has no ids at hand.
         Err(Error::Busy(_)) => refused(error_code::COORDINATOR_LOAD_IN_PROGRESS),
         Err(refusal) => {

@@ -25,6 +25,9 @@ const BY_ID: i16 = 10;
 const NO_SUCH_GROUP: i16 = 9;
 /// The version of OffsetFetch from which it may be about several groups.
 const MANY_GROUPS: i16 = 8;
+/// What a client may commit instead of an offset: the partition's end, or its beginning.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
 /// What stands for an offset or an epoch that there is not.
 const NONE: i32 = -1;
 
@@ -38,6 +41,7 @@ fn find(shared: &Shared, by_id: bool, name: &str, id: [u8; 16]) -> Result<Arc<To
 
 /// Where a commit of one partition goes.
 fn place<'a>(
+    shared: &Shared,
     topic: &Result<Arc<Topic>, i16>,
     partition: &'a offset_commit::RequestPartition<'_>,
 ) -> Result<Result<NotedCommit<'a>, i16>, i16> {
@@ -47,8 +51,15 @@ fn place<'a>(
     if metadata.len() > CURSOR_METADATA_BYTES_MAX {
         return Ok(Err(error_code::OFFSET_METADATA_TOO_LARGE));
     }
-    let Ok(offset) = u64::try_from(partition.committed_offset) else {
-        return Ok(Err(error_code::OFFSET_OUT_OF_RANGE));
+    // KafkaJS resets a group by committing what ListOffsets calls the two ends; Kafka keeps the number, we the offset that is meant.
+    let ends = || shared.store.offsets(queue).unwrap_or_default();
+    let offset = match partition.committed_offset {
+        EARLIEST => ends().min,
+        LATEST => ends().max,
+        offset => match u64::try_from(offset) {
+            Ok(offset) => offset,
+            Err(_) => return Ok(Err(error_code::OFFSET_OUT_OF_RANGE)),
+        },
     };
     let epoch = partition.committed_leader_epoch;
     Ok(Ok(NotedCommit { queue, offset, leader_epoch: (epoch >= 0).then_some(epoch), metadata }))
@@ -67,7 +78,7 @@ pub(crate) fn commit(call: &Call<'_>) -> Result<Outcome, DecodeError> {
         let at_topic = response.topics.len();
         let mut answers = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let error_code = match place(&found, partition) {
+            let error_code = match place(call.shared(), &found, partition) {
                 Ok(commit) => {
                     known.push((at_topic, answers.len()));
                     match commit {

@@ -419,6 +419,21 @@ fn commits_come_back_in_every_version() {
     assert_eq!(beat(&mut client, "g", &joined), 0);
 }
 
+/// KafkaJS's `resetOffsets` commits -2 and -1, what ListOffsets calls the two ends, which ended its consumer when they were refused.
+#[test]
+fn a_commit_may_name_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path());
+    server.topic("T", 2);
+    let mut client = server.client();
+    let ten = batch(&[&b"v"[..]; 10]);
+    ask!(&mut client, produce, 9, to("T", 1, -1, &ten));
+    for (named, meant, code) in [(-2, 0, 0), (-1, 10, 0), (-3, 10, 1)] {
+        assert_eq!(committed(&mut client, 8, commits("g", None, vec![on("T", 1, named)])), [code], "{named}");
+        assert_eq!(fetched(&mut client, "g", "T")[1].0, meant, "{named}");
+    }
+}
+
 #[test]
 fn commits_are_refused_partition_by_partition_or_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
