@@ -423,7 +423,7 @@ fn commits_come_back_in_every_version() {
 #[test]
 fn a_commit_may_name_an_end() {
     let dir = tempfile::tempdir().unwrap();
-    let mut server = Server::start(dir.path());
+    let server = Server::start(dir.path());
     server.topic("T", 2);
     let mut client = server.client();
     let ten = batch(&[&b"v"[..]; 10]);
