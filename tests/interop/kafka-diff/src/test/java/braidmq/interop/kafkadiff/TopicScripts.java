@@ -153,6 +153,7 @@ final class TopicScripts {
         session.ask("an assignment to one broker twice", ApiKeys.CREATE_TOPICS, 5, creation(assigned(session.name("x"), new int[][] {{0, 0, 0}})));
         session.ask("one twice in one request", ApiKeys.CREATE_TOPICS, 5, creation(plain(session.name("twin")), plain(session.name("twin"))));
         session.ask("a good one and a bad one", ApiKeys.CREATE_TOPICS, 5, creation(plain(session.name("good")), plain("bad name")));
+        session.awaitTopic(session.name("good"), 2);
         session.ask("all that was made", ApiKeys.METADATA, 9, new MetadataRequestData().setTopics(null));
     }
 
@@ -194,6 +195,8 @@ final class TopicScripts {
         session.ask("by both", ApiKeys.DELETE_TOPICS, 6, states(new DeleteTopicState().setName(session.name("both")).setTopicId(Uuid.fromString(both))));
         session.ask("one twice", ApiKeys.DELETE_TOPICS, 5, deletion(session.name("both"), session.name("both")));
         session.ask("a good one and a bad one", ApiKeys.DELETE_TOPICS, 5, deletion(session.name("both"), session.name("unknown")));
+        session.until("the last deletion shows", () -> session.prepare(ApiKeys.METADATA, 9, metadataOf(session.name("both"))
+            .setAllowAutoTopicCreation(false)).at("/topics/0/errorCode").asInt() == 3);
         session.ask("what is left", ApiKeys.METADATA, 9, new MetadataRequestData().setTopics(null));
     }
 

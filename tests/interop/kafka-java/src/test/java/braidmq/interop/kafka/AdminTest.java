@@ -2,14 +2,12 @@ package braidmq.interop.kafka;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import braidmq.interop.Await;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.AlterConfigOp.OpType;
@@ -33,6 +31,7 @@ import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInfo;
 
 @DisplayName("Who administers topics")
 class AdminTest extends Story {
@@ -228,14 +227,26 @@ class AdminTest extends Story {
     }
 
     @Test
-    @DisplayName("makes hundreds of partitions in one call")
-    void many() throws Exception {
-        int topics = scaled(100);
+    @DisplayName("makes thousands of partitions in one call, finds and deletes them")
+    void many(TestInfo story) throws Exception {
+        int topics = Math.max(2, scaled(10));
+        int each = 500;
         var names = IntStream.range(0, topics).mapToObj(i -> clients.name("many")).toList();
-        Clients.get(clients.admin().createTopics(names.stream().map(name -> new NewTopic(name, Optional.of(10), Optional.empty())).toList()).all());
+        long begun = System.nanoTime();
+        Clients.get(clients.admin().createTopics(names.stream().map(name -> plain(name, each)).toList()).all());
+        long made = System.nanoTime();
         names.forEach(name -> Await.until(name + " is there", PATIENCE,
-            () -> Renamed.describe(clients.admin(), List.of(name)).get(name).partitions().size() == 10));
-        assertNotEquals(0, Clients.get(clients.admin().listTopics().names()).size());
+            () -> Renamed.describe(clients.admin(), List.of(name)).get(name).partitions().size() == each));
+        long described = System.nanoTime();
+        say(story, topics * each + " partitions, made in " + (made - begun) / 1_000_000 + " ms, described in " + (described - made) / 1_000_000 + " ms");
+        var last = new TopicPartition(names.get(topics - 1), each - 1);
+        until(last);
+        assertEquals(0, clients.send(clients.producer(), last.topic(), last.partition(), "last", 1).get(0).offset());
         Clients.get(clients.admin().deleteTopics(names).all());
+    }
+
+    /** Kafka takes a while until each of so many partitions answers. */
+    private void until(TopicPartition partition) {
+        Await.until(partition + " answers", PATIENCE, () -> clients.end(partition) == 0);
     }
 }
