@@ -616,3 +616,32 @@ fn cursors_of_the_other_kind_live_for_ever() {
     rig.broker.unregister_consumer("g", "other", ChannelId(1));
     assert_eq!(left(&rig, "g", 0), [true, false]);
 }
+
+/// A leader that had no room to keep its generation, and has begun another one when there is room again: a restart must
+/// not take the shares of the one for those of the other.
+#[test]
+fn only_generations_that_were_reached_are_kept() {
+    let mut rig = rig();
+    let first = stable(&rig, "g");
+    let (_, second) = join(&rig, &wants("g", "", RANGE));
+    let again = |rig: &Rig| join(rig, &wants("g", &first.member_id, RANGE)).1.try_recv().unwrap().unwrap();
+    let led = again(&rig);
+    let second = second.try_recv().unwrap().unwrap();
+    rig.fill_room("T");
+    let shares: &[(&str, &[u8])] = &[(&first.member_id, b"half"), (&second.member_id, b"other half")];
+    let appended = rig.broker.store().watermarks().appended();
+    drop(sync(&rig, "g", &led, shares).try_recv().unwrap().unwrap());
+    assert_eq!(rig.broker.store().watermarks().appended(), appended, "there is no room to keep it");
+    leave(&rig, "g", &second.member_id).unwrap();
+    let alone = again(&rig);
+    assert_eq!((alone.generation, alone.members.len()), (led.generation + 1, 1));
+    rig.settle();
+    assert_eq!(beat(&rig, "g", &alone), Ok(()), "the leader has still to assign");
+    rig.settle();
+    rig.kill();
+    assert_eq!(beat(&rig, "g", &alone), Err(GroupError::IllegalGeneration), "nobody was ever told its share");
+    let alone = again(&rig);
+    let answer = sync(&rig, "g", &alone, &[(&first.member_id, b"all")]).try_recv().unwrap().unwrap();
+    rig.settle();
+    assert_eq!(*answer.redeem(rig.broker.store().watermarks()).unwrap().assignment, *b"all");
+}

@@ -384,7 +384,10 @@ impl Broker {
             slotted.machine.state = GroupState::Dead;
         }
         let is_dead = slotted.machine.state == GroupState::Dead;
-        if !is_dead && (keep || slotted.unkept) {
+        // What could not be kept is made good in a generation that was reached: one that is not has no shares yet, and
+        // would come back with those of the one before.
+        let is_reached = matches!(slotted.machine.state, GroupState::Stable | GroupState::Empty);
+        if !is_dead && (keep || slotted.unkept && is_reached) {
             self.keep(slot, &mut slotted, now);
         }
         if let Some(due_ms) = self.classic.set_timer(slot, &mut slotted) {

@@ -126,6 +126,17 @@ impl Rig {
         }
     }
 
+    /// Fills the room that the log has, and makes no more: what is appended next is refused for now.
+    pub fn fill_room(&self, topic: &str) {
+        for len in [10_000, 0] {
+            while match self.append(topic, 0, message(&vec![b'f'; len], b"")) {
+                Ok(_) => true,
+                Err(Error::Busy(_)) => false,
+                Err(other) => panic!("{other}"),
+            } {}
+        }
+    }
+
     /// Ends the process, whatever it was at, and starts it again. Nothing that was written is lost.
     pub fn kill(&mut self) {
         self.disk.kill();
