@@ -118,7 +118,7 @@ impl Broker {
         };
         let (cursors, corrections) = Cursors::load(store.state(CURSOR), next_offset)?;
         let now = Moment { monotonic_ms: clock.monotonic_ms(), wall_ms: now_ms };
-        let classic = ClassicGroups::load(store.state(CLASSIC_GROUP), &options.classic, now)?;
+        let classic = ClassicGroups::load(store.state(CLASSIC_GROUP), &options.classic, now, store.epoch())?;
         let delay_topic = store.topic(&policy.delay_topic).map(|topic| topic.number);
         let delay = DelayQueues::load(store.state(DELAY_PROGRESS), delay_topic)?;
         let producer_ids = ProducerIds::load(store.state(PRODUCER_IDS))?;

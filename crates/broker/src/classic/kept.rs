@@ -13,6 +13,8 @@ const VERSION: u8 = 1;
 /// More generations than can have been told between the last one that is durable and a power cut: each takes its members
 /// two round trips, and what is written is flushed within half a second.
 const PASSED_OVER: i32 = 1_000;
+/// Starts after which a number may come again: a start that finds the same generation passes over another number of them.
+const STARTS_TOLD_APART: u32 = 16;
 /// Most bytes of a member's client id and host that are kept; they are for people.
 const LABEL_BYTES_MAX: usize = 255;
 
@@ -50,13 +52,13 @@ fn encode_member(out: Writer, id: &str, member: &Member) -> Writer {
     member.protocols.iter().fold(head, |out, protocol| out.text(&protocol.name).blob(&protocol.metadata))
 }
 
-/// A kept group, its members heard of now.
-pub(super) fn decode(bytes: &[u8], now: Moment) -> Result<Machine, String> {
+/// A kept group, its members heard of now. The store's epoch tells the starts apart that nobody ended in order.
+pub(super) fn decode(bytes: &[u8], now: Moment, epoch: u32) -> Result<Machine, String> {
     let mut reader = Reader::new(bytes);
     reader.version(VERSION)?;
     let mut machine = Machine::new(now);
     machine.generation = reader.u32()? as i32;
-    machine.passed_over = PASSED_OVER;
+    machine.passed_over = PASSED_OVER * (1 + epoch % STARTS_TOLD_APART) as i32;
     machine.since_ms = reader.u64()? as i64;
     machine.protocol_type = reader.text()?;
     machine.protocol = reader.text()?;
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_group_has_these_bytes_and_comes_back_alive() {
-        let machine = decode(&golden(), NOW).unwrap();
+        let machine = decode(&golden(), NOW, 0).unwrap();
         machine.assert_whole();
         assert_eq!((machine.state, machine.generation, machine.since_ms), (GroupState::Stable, 7, 9));
         assert_eq!(machine.members["m1"].instance_id.as_deref(), Some("i"));
@@ -135,18 +137,18 @@ mod tests {
     fn every_shorter_value_and_every_other_leader_is_refused() {
         let golden = golden();
         for len in 0..golden.len() {
-            assert!(decode(&golden[..len], NOW).is_err(), "{len} of {} bytes", golden.len());
+            assert!(decode(&golden[..len], NOW, 0).is_err(), "{len} of {} bytes", golden.len());
         }
         let mut other = golden;
         other[22] = b'9';
-        assert!(decode(&other, NOW).err().unwrap().contains("none of its members"));
+        assert!(decode(&other, NOW, 0).err().unwrap().contains("none of its members"));
     }
 
     #[test]
     fn an_empty_group_keeps_its_generation() {
         let mut machine = Machine::new(NOW);
         machine.generation = 5;
-        let back = decode(&encode(&machine), NOW).unwrap();
+        let back = decode(&encode(&machine), NOW, 0).unwrap();
         assert_eq!((back.state, back.generation, back.since_ms), (GroupState::Empty, 5, 20));
     }
 }

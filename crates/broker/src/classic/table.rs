@@ -69,6 +69,7 @@ impl ClassicGroups {
         entries: Vec<(Vec<u8>, Vec<u8>)>,
         options: &ClassicOptions,
         now: Moment,
+        epoch: u32,
     ) -> Result<Self, Error> {
         let seed = |seed| Rng::new(seed);
         let groups = Self {
@@ -83,7 +84,7 @@ impl ClassicGroups {
             let name = String::from_utf8_lossy(&key).into_owned();
             let machine = Reader::new(&key)
                 .rest_as_text()
-                .and_then(|_| kept::decode(&value, now))
+                .and_then(|_| kept::decode(&value, now, epoch))
                 .map_err(|reason| Error::State { what: format!("classic group {name}"), reason })?;
             let slot = Slot::new(name, machine);
             groups.set_timer(&slot, &mut lock(&slot.group));

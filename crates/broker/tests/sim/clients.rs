@@ -267,6 +267,9 @@ impl World {
                 let least = known + i32::from(ended);
                 let number = joined.generation;
                 assert!(number >= least, "BACK: {group} is in generation {number}, and was in {least}");
+                // A power cut may take back a generation whose shares were told; its number is not given again.
+                let is_shared = self.shared.get(group) == Some(&number);
+                assert!(number == known || !is_shared, "BACK: {group} is in generation {number} again");
                 self.generations.insert(group.to_owned(), number);
                 self.note(format!("{group}: client {at} is {} in {number}", joined.member_id));
                 self.coverage.count("joined");
@@ -318,7 +321,7 @@ impl World {
         let mut assignment = Vec::new();
         let promise = promise.map(|synced| assignment = synced.assignment.to_vec());
         assert_eq!(assignment, share, "the share of {member_id} in {group}");
-        let promise = promise.map(|()| Told::Share(group.to_owned(), member_id, assignment));
+        let promise = promise.map(|()| Told::Share(group.to_owned(), member_id, assignment, generation));
         self.waiting.push(Waiting { promise, events: event.into_iter().collect() });
     }
 
@@ -342,6 +345,9 @@ impl World {
         self.moving.remove(group);
         if generation.as_ref() == kept {
             return;
+        }
+        if generation.is_none() {
+            self.shared.remove(group);
         }
         self.generations.insert(group.to_owned(), generation.as_ref().map_or(0, |reached| reached.number));
         let end = self.appended();

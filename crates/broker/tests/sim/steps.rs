@@ -525,6 +525,7 @@ impl World {
                     changes.push(Change::Group(group.to_owned(), None));
                     self.generations.insert(group.to_owned(), 0);
                 }
+                self.shared.remove(group);
                 self.moving.remove(group);
                 if changes.is_empty() {
                     return;

@@ -47,8 +47,8 @@ pub enum End {
 pub enum Told {
     Nothing,
     ProducerId(i64),
-    /// A member's share: group, member, and the assignment.
-    Share(String, String, Vec<u8>),
+    /// A member's share: group, member, the assignment, and the generation.
+    Share(String, String, Vec<u8>, i32),
 }
 
 /// An answer that waits, with the events that it tells of.
@@ -79,6 +79,8 @@ pub struct World {
     pub marked: BTreeMap<CursorKey, Cursor>,
     /// The highest generation of each group that anybody heard of in this run.
     pub generations: BTreeMap<String, i32>,
+    /// The highest generation of each group of which anybody was told a share, while the group was kept.
+    pub shared: BTreeMap<String, i32>,
     /// Groups that were seen between two generations.
     pub moving: BTreeSet<String>,
     /// Batches that nobody had an answer for when the last run ended: topic, queue, numbers, messages.
@@ -120,6 +122,7 @@ impl World {
             waiting: Vec::new(),
             marked: BTreeMap::new(),
             generations: BTreeMap::new(),
+            shared: BTreeMap::new(),
             moving: BTreeSet::new(),
             unanswered: Vec::new(),
             first: 0,
@@ -252,6 +255,9 @@ impl World {
             if generation.is_some_and(|generation| !generation.members.is_empty()) {
                 self.coverage.count("stable-after-start");
             }
+            if generation.is_none() {
+                self.shared.remove(group);
+            }
             self.generations.insert(group.to_owned(), generation.map_or(0, |generation| generation.number));
         }
     }
@@ -360,7 +366,9 @@ impl World {
                 self.coverage.count("id-given");
                 self.producers.push(ProducerClient { id, epoch: 0 });
             }
-            Told::Share(group, member, assignment) => {
+            Told::Share(group, member, assignment, number) => {
+                let told = self.shared.entry(group.clone()).or_default();
+                *told = number.max(*told);
                 self.coverage.count("share-told");
                 self.note(format!("{group}: {member} has {} bytes", assignment.len()));
             }
