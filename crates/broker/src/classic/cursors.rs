@@ -50,7 +50,8 @@ impl Broker {
     ///
     /// # Errors
     /// `Group` when it may not commit: `NoGroup` when a member names a group that does not exist, `UnknownMember` also
-    /// for a client without a group while anybody is in it. Else as [`commit_noted`](Self::commit_noted).
+    /// for a client without a group while anybody is in it. Also `NoTopic`, `NoQueue`,
+    /// `Limit`, `Invalid`, or why nothing could be appended.
     pub fn commit_as(
         &self,
         who: &Committer<'_>,
