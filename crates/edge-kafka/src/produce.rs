@@ -220,6 +220,8 @@ impl Produce<'_> {
                 let code = match &refusal {
                     // It is well-formed: what is left is that no log file can hold it.
                     Error::IllegalMessage(_) => error_code::RECORD_LIST_TOO_LARGE,
+                    // It claims more records than a batch can hold.
+                    Error::Invalid(_) => error_code::INVALID_RECORD,
                     Error::NoTopic(_) if self.head.version >= topics::PRODUCE_BY_ID => {
                         error_code::UNKNOWN_TOPIC_ID
                     }
