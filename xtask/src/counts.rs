@@ -40,10 +40,7 @@ impl Counts {
 
     /// From pytest's closing line, `1 failed, 23 passed, 4 skipped in 99.80s`; an error in a fixture has failed.
     pub(crate) fn of_pytest(output: &str) -> Option<Self> {
-        let words = [" passed", " failed", " error"];
-        let line = output.lines().rfind(|line| {
-            line.contains(" in ") && words.iter().any(|word| number_before(line, word).is_some())
-        })?;
+        let line = output.lines().rev().find_map(pytest_sums)?;
         let count = |word| number_before(line, word).unwrap_or(0);
         Some(Self {
             passed: count(" passed"),
@@ -87,6 +84,17 @@ impl Counts {
             skipped: number_before(line, " skipped").unwrap_or(0),
         })
     }
+}
+
+/// `1 failed, 23 passed` of pytest's closing line; clients write lines of their own behind it, with numbers in them.
+fn pytest_sums(line: &str) -> Option<&str> {
+    let (sums, seconds) = line.trim_matches(['=', ' ']).rsplit_once(" in ")?;
+    let is_sum = |sum: &str| {
+        sum.split_once(' ').is_some_and(|(number, word)| number.parse::<u64>().is_ok() && !word.contains(' '))
+    };
+    let counts = [" passed", " failed", " error"].iter().any(|word| sums.contains(word));
+    (counts && seconds.starts_with(|c: char| c.is_ascii_digit()) && sums.split(", ").all(is_sum))
+        .then_some(sums)
 }
 
 /// How a test of `go test -v` ended, and its name.
@@ -173,6 +181,8 @@ test result: FAILED. 10 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out;
         assert_eq!(of("25 passed in 15.49s"), counts(25, 0, 0));
         assert_eq!(of("3 passed, 1 error in 0.10s"), counts(3, 1, 0));
         assert_eq!(of("no tests ran in 0.01s"), None);
+        let noise = "%3|1795.432|FAIL|rdkafka#producer-45| 127.0.0.1:42513 failed: refused (after 0ms in state CONNECT)";
+        assert_eq!(of(&format!("== 77 passed in 66.35s (0:01:06) ==\n{noise}\n")), counts(77, 0, 0));
     }
 
     #[test]

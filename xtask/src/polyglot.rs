@@ -21,7 +21,7 @@ const FOREIGN_VARIABLE: &str = "BRAIDMQ_INTEROP_KAFKA";
 const SETTINGS: &[&str] = &["kafka.initial_rebalance_delay_ms=0"];
 
 /// A run of pytest that takes longer hangs: it knows no limit of its own, as Go's and Node's runners do.
-const PYTEST_MAX: Duration = Duration::from_secs(900);
+const PYTEST_MAX: Duration = Duration::from_secs(400);
 
 /// Programs that a suite needs, and how to get them. Of several names for one program any will do.
 pub(crate) struct Tools {

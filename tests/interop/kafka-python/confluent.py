@@ -121,12 +121,17 @@ class Member:
     def assigned(self, client, partitions):
         given = {(p.topic, p.partition) for p in partitions}
         self.events.append(("assign", given))
+        if self.cooperative:
+            client.incremental_assign(partitions)
         self.owned = self.owned | given if self.cooperative else given
 
     def revoked(self, client, partitions):
         taken = {(p.topic, p.partition) for p in partitions}
         self.events.append(("revoke", taken))
-        if self.taken and not self.cooperative:
+        if self.cooperative:
+            # What version 1.9 does by itself where the callback does not waits for ever, now and then, while it closes.
+            client.incremental_unassign(partitions)
+        elif self.taken:
             self.commit()
         self.owned -= taken
 
