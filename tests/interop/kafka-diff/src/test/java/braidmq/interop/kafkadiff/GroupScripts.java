@@ -353,7 +353,10 @@ final class GroupScripts {
         session.ask("metadata of 4097", ApiKeys.OFFSET_COMMIT, 8, commit(group, t, null, 0, 1, "x".repeat(4_097)));
         session.ask("metadata null", ApiKeys.OFFSET_COMMIT, 8, commit(group, t, null, 1, 1, null));
         session.ask("after metadata null", ApiKeys.OFFSET_FETCH, 5, fetched(5, group, t, null, 1));
-        session.ask("a negative offset", ApiKeys.OFFSET_COMMIT, 8, commit(group, t, null, 1, -1, ""));
+        for (int offset : new int[] {-1, -2}) {
+            session.ask("offset " + offset, ApiKeys.OFFSET_COMMIT, 8, commit(group, t, null, 1, offset, ""));
+        }
+        session.ask("a negative offset", ApiKeys.OFFSET_COMMIT, 8, commit(group, t, null, 1, -5, ""));
         session.ask("an offset behind the end", ApiKeys.OFFSET_COMMIT, 8, commit(group, t, null, 1, 1_000_000, ""));
         session.ask("without a group", ApiKeys.OFFSET_COMMIT, 8, commit("", t, null, 1, 1, ""));
         session.ask("nothing", ApiKeys.OFFSET_COMMIT, 8, new OffsetCommitRequestData().setGroupId(group));
