@@ -14,6 +14,9 @@ pub struct Policy {
     pub delay_topic: String,
     /// Real topics of delayed messages that are never delivered to (half messages of transactions).
     pub discarded_topics: Vec<String>,
+    /// Names of topics that belong to a protocol's own machinery, whether they exist or not: no client of another protocol makes them or
+    /// writes to them.
+    pub is_reserved: fn(topic: &str) -> bool,
     /// Topics that must exist: made at open when missing. The delay topic, with as many queues as there are levels, and
     /// the template topics are among them.
     pub system_topics: Vec<TopicConfig>,

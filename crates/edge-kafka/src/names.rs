@@ -83,6 +83,9 @@ pub(crate) fn check_legal(name: &str) -> Result<(), (i16, String)> {
 }
 
 fn check_free(broker: &Broker, name: &str) -> Result<(), (i16, String)> {
+    if (broker.policy().is_reserved)(name) {
+        return Err((error_code::INVALID_TOPIC_EXCEPTION, format!("the topic {name} belongs to the system")));
+    }
     if broker.topic(name).is_some() {
         return Err((error_code::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
     }
@@ -124,10 +127,13 @@ impl Taken {
     }
 }
 
-/// Whether what lies in a topic is known by its place, so that no client may write to it.
+/// Whether a topic belongs to the other protocol's machinery: what lies in it is known by its place, or means something there, so that
+/// no client of ours may write to it.
 pub(crate) fn is_machinery(broker: &Broker, topic: &Topic) -> bool {
     let policy = broker.policy();
-    policy.delay_topic == topic.name() || policy.discarded_topics.iter().any(|name| name == topic.name())
+    policy.delay_topic == topic.name()
+        || policy.discarded_topics.iter().any(|name| name == topic.name())
+        || (policy.is_reserved)(topic.name())
 }
 
 /// Whether a topic belongs to the other protocol's system, and is named only to those who ask for it.

@@ -127,6 +127,7 @@ fn what_cannot_be_made_is_refused_one_by_one() {
         (wanted("taken_name", 1, 1), error_code::INVALID_TOPIC_EXCEPTION, "collides"),
         (wanted("", 1, 1), error_code::INVALID_TOPIC_EXCEPTION, "letters"),
         (wanted("a b", 1, 1), error_code::INVALID_TOPIC_EXCEPTION, "letters"),
+        (wanted("SYSTEM_T", 1, 1), error_code::INVALID_TOPIC_EXCEPTION, "belongs to the system"),
         (wanted(&long, 1, 1), error_code::INVALID_TOPIC_EXCEPTION, "letters"),
         (wanted("p0", 0, 1), error_code::INVALID_PARTITIONS, "non-positive"),
         (wanted("p-2", -2, 1), error_code::INVALID_PARTITIONS, "non-positive"),

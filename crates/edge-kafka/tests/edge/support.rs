@@ -43,6 +43,7 @@ pub(crate) fn options() -> EdgeOptions {
 /// Names like those that RocketMQ's edge hands down.
 fn policy() -> Policy {
     Policy {
+        is_reserved: |topic| topic.starts_with("SYSTEM_"),
         retry_topic: |group| format!("%RETRY%{group}"),
         dead_letter_topic: |group| format!("%DLQ%{group}"),
         delay_topic: "SCHEDULE_TOPIC_XXXX".into(),

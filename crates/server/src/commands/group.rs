@@ -312,7 +312,8 @@ fn lag(group: &str, topic: Option<&str>, client: &mut Client, out: &mut Out) -> 
                 queue,
                 committed: offsets.consumer_offset,
                 end: offsets.broker_offset,
-                lag: offsets.broker_offset - offsets.consumer_offset,
+                // A Kafka client may commit what is not there yet.
+                lag: (offsets.broker_offset - offsets.consumer_offset).max(0),
                 last_consumed: time::show(offsets.last_timestamp),
             },
         ));
