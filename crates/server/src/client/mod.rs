@@ -107,7 +107,12 @@ impl Client {
         // What came before belongs to somebody else, in this order.
         let mut passed_over = std::mem::take(&mut self.put_back);
         let answer = loop {
-            let Some(arrival) = self.receive(deadline) else { break Err(self.no_answer(server)) };
+            let Some(arrival) = self.receive(deadline) else {
+                if let Some(peer) = self.peers.get_mut(server) {
+                    peer.settle(opaque);
+                }
+                break Err(self.no_answer(server));
+            };
             match arrival.event {
                 Event::Command(command)
                     if arrival.server == server && command.is_response() && command.opaque == opaque =>
@@ -133,7 +138,8 @@ impl Client {
         if answer.code == response::SUCCESS { Ok(answer) } else { Err(answer_error(&answer).context(what)) }
     }
 
-    /// Sends a request and gives its opaque; the answer comes from [`next`](Self::next).
+    /// Sends a request and gives its opaque; the answer comes from [`next`](Self::next). Connects if there is no connection, or only one
+    /// that the server closed while nothing waited on it.
     ///
     /// # Errors
     /// `Unreachable` if it can not be sent.
@@ -141,6 +147,14 @@ impl Client {
         self.opaque = self.opaque.wrapping_add(1);
         request.opaque = self.opaque;
         request.language = Language::Rust;
+        if let Some(Peer { connection, .. }) =
+            self.peers.get(server).filter(|peer| peer.has_ended() && peer.is_idle())
+        {
+            // In place of what its thread says, which will be about no current connection any longer.
+            let (server, connection) = (server.to_owned(), *connection);
+            self.peers.remove(&server);
+            self.put_back.push_back(Arrival { server, connection, event: Event::Ended });
+        }
         if !self.peers.contains_key(server) {
             self.connections += 1;
             let peer = Peer::connect(server, self.connections, self.timeout, self.arrived.clone())
@@ -168,19 +182,24 @@ impl Client {
 
     fn receive(&mut self, deadline: Instant) -> Option<Arrival> {
         loop {
-            let arrival = match self.arrivals.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
-                Ok(arrival) => arrival,
-                // The client holds a sender itself, so the channel never closes.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
-            };
-            let is_current =
-                self.peers.get(&arrival.server).is_some_and(|peer| peer.connection == arrival.connection);
-            match arrival.event {
-                Event::Closed(_) if is_current => drop(self.peers.remove(&arrival.server)),
+            let mut arrival =
+                match self.arrivals.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                    Ok(arrival) => arrival,
+                    // The client holds a sender itself, so the channel never closes.
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+                };
+            let current = self.peers.get_mut(&arrival.server);
+            match (&arrival.event, current.filter(|peer| peer.connection == arrival.connection)) {
+                (Event::Command(command), Some(peer)) if command.is_response() => peer.settle(command.opaque),
+                (Event::Command(_), _) => {}
+                (Event::Closed(_) | Event::Ended, Some(peer)) => {
+                    if peer.is_idle() {
+                        arrival.event = Event::Ended;
+                    }
+                    self.peers.remove(&arrival.server);
+                }
                 // The end of a connection that was given up before.
-                Event::Closed(_) => continue,
-                Event::Command(_) => {}
+                (Event::Closed(_) | Event::Ended, None) => continue,
             }
             return Some(arrival);
         }
@@ -214,5 +233,80 @@ pub fn answer_error(answer: &Command) -> CliError {
     match answer.remark.as_deref().map(str::trim).filter(|remark| !remark.is_empty()) {
         Some(remark) => CliError::new(code, format!("the server says {name}: {remark}")),
         None => CliError::new(code, format!("the server says {name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener};
+    use std::thread;
+
+    use braid_wire_rocketmq::codes::request;
+    use braid_wire_rocketmq::frame::{self, Limits};
+    use bytes::BytesMut;
+
+    use super::*;
+
+    /// Answers one request over each connection and closes it, `connections` times.
+    fn server_that_closes(connections: usize) -> (String, thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let serve = move || {
+            for _ in 0..connections {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let mut received = BytesMut::new();
+                let frame = loop {
+                    if let Some(frame) = frame::next(&mut received, &Limits::default()).expect("a frame") {
+                        break frame;
+                    }
+                    let mut piece = [0; 1024];
+                    let bytes = stream.read(&mut piece).expect("readable");
+                    assert_ne!(bytes, 0, "a whole request");
+                    received.extend_from_slice(&piece[..bytes]);
+                };
+                let ask = Command::decode(&frame).expect("a command");
+                let mut out = BytesMut::new();
+                Command::response_to(&ask, response::SUCCESS, None).encode(&mut out).expect("short");
+                stream.write_all(&out).expect("writable");
+                stream.shutdown(Shutdown::Both).expect("open");
+            }
+        };
+        (address, thread::spawn(serve))
+    }
+
+    #[test]
+    fn what_a_server_closes_while_nothing_waits_is_connected_anew() {
+        let (server, serving) = server_that_closes(3);
+        let mut client = Client::new(&server, Duration::from_secs(60)).expect("valid");
+        let ask = || Command::request(request::GET_BROKER_CLUSTER_INFO);
+        let soon = || Instant::now() + Duration::from_secs(60);
+        client.ask_name_server(ask()).expect("answered");
+        // The end was seen before the next request, or it is found by it; whoever looks is told once.
+        assert!(matches!(client.next(soon()), Some(Arrival { event: Event::Ended, .. })));
+        client.ask_name_server(ask()).expect("answered");
+        while !client.peers[&server].has_ended() {
+            thread::yield_now();
+        }
+        client.ask_name_server(ask()).expect("answered");
+        assert!(matches!(client.next(soon()), Some(Arrival { event: Event::Ended, .. })));
+        serving.join().expect("three connections");
+        // Nobody is there any longer.
+        while !client.peers[&server].has_ended() {
+            thread::yield_now();
+        }
+        let error = client.ask_name_server(ask()).expect_err("nobody answers");
+        assert_eq!(error.code, Code::Unreachable);
+    }
+
+    #[test]
+    fn what_a_server_closes_while_an_answer_is_waited_for_is_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let server = listener.local_addr().expect("bound").to_string();
+        let mut client = Client::new(&server, Duration::from_secs(60)).expect("valid");
+        client.send(&server, Command::request(request::PULL_MESSAGE)).expect("sent");
+        drop(listener.accept().expect("a connection"));
+        let arrival = client.next(Instant::now() + Duration::from_secs(60)).expect("before the deadline");
+        assert!(matches!(arrival.event, Event::Closed(_)));
     }
 }

@@ -1,7 +1,10 @@
 //! One connection: requests are written by its owner, everything that comes is read by its thread.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
@@ -19,8 +22,10 @@ const READ_BYTES: usize = 64 << 10;
 pub enum Event {
     /// An answer or a request.
     Command(Command),
-    /// Nothing more will come, for this reason.
+    /// The connection ended, for this reason, and requests that went over it will not be answered.
     Closed(String),
+    /// The connection ended and nothing waited on it: servers close what is idle. The next request connects anew.
+    Ended,
 }
 
 /// One connection. Dropping it closes it and ends its thread.
@@ -29,6 +34,10 @@ pub struct Peer {
     pub connection: u64,
     stream: TcpStream,
     out: BytesMut,
+    /// Requests that were sent and not answered, by opaque.
+    waits: HashSet<i32>,
+    /// The reading thread has read its last.
+    ended: Arc<AtomicBool>,
 }
 
 impl Peer {
@@ -63,22 +72,42 @@ impl Peer {
         stream.set_write_timeout(Some(timeout))?;
         let reader = stream.try_clone()?;
         let server = server.to_owned();
+        let ended = Arc::new(AtomicBool::new(false));
+        let says_ended = Arc::clone(&ended);
         thread::Builder::new().name(format!("read {server}")).spawn(move || {
             let reason = read_all(&server, connection, reader, &arrived);
+            says_ended.store(true, Ordering::Release);
             // The client may be gone already; then nobody asks.
             let _ = arrived.send(Arrival { server, connection, event: Event::Closed(reason) });
         })?;
-        Ok(Peer { connection, stream, out: BytesMut::new() })
+        Ok(Peer { connection, stream, out: BytesMut::new(), waits: HashSet::new(), ended })
     }
 
-    /// Writes one command.
+    /// Writes one request, and waits for its answer from now on.
     ///
     /// # Errors
     /// When the connection does not take it in time, or the command is too long for a frame.
     pub fn send(&mut self, command: &Command) -> io::Result<()> {
         self.out.clear();
         command.encode(&mut self.out).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        self.stream.write_all(&self.out)
+        self.stream.write_all(&self.out)?;
+        self.waits.insert(command.opaque);
+        Ok(())
+    }
+
+    /// The request was answered, or nobody waits for its answer any longer.
+    pub fn settle(&mut self, opaque: i32) {
+        self.waits.remove(&opaque);
+    }
+
+    /// Nothing waits for an answer.
+    pub fn is_idle(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Nothing more will come, whether or not all that came was looked at.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 }
 

@@ -278,6 +278,13 @@ impl Consumer<'_> {
                 Err(CliError::new(Code::Unreachable, format!("{} is gone: {reason}", arrival.server))
                     .hint("messages that were printed are not printed again by a group that starts anew"))
             }
+            // A name server's connection is closed when it was not used for a while. If it was a broker, the next request to it says so.
+            Event::Ended => {
+                if let Some(membership) = &mut self.membership {
+                    membership.connection_ended(&arrival.server);
+                }
+                Ok(())
+            }
             Event::Command(command) if command.is_response() => {
                 if let Some(queue) = self.in_flight.remove(&command.opaque) {
                     self.pulled(&queue, &command)
@@ -396,7 +403,7 @@ impl Consumer<'_> {
                         self.committed(&queue, &answer)?;
                     }
                 }
-                Some(Arrival { event: Event::Command(_), .. }) => {}
+                Some(Arrival { event: Event::Command(_) | Event::Ended, .. }) => {}
                 Some(Arrival { event: Event::Closed(reason), server, .. }) => {
                     let message = format!("the last commits were not answered: {server}: {reason}");
                     return Err(CliError::new(Code::Unreachable, message));

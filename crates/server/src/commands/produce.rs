@@ -255,7 +255,7 @@ impl Sender<'_> {
                 }
             }
             // Requests of the broker to its clients don't concern a producer without transactions.
-            Some(Arrival { event: Event::Command(_), .. }) => {}
+            Some(Arrival { event: Event::Command(_) | Event::Ended, .. }) => {}
             Some(Arrival { event: Event::Closed(reason), server, .. }) => {
                 let lost = self.waiting.len();
                 self.waiting.retain(|_, waiting| waiting.queue.address != server);

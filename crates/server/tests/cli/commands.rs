@@ -1,7 +1,9 @@
 //! The client commands against a broker.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::thread::{self, JoinHandle};
 
 use crate::support::{Broker, Outcome, braidmq, run};
 use serde_json::{Value, json};
@@ -167,6 +169,58 @@ fn a_follower_gets_what_comes_later() {
         assert_eq!(next(), body);
     }
     assert!(child.wait().expect("it ends").success());
+}
+
+/// A name server that passes one request on to a real one and then closes the connection, as one does with a connection that is idle.
+/// It ends when the client has seen that.
+fn name_server_that_closes(real: &str) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let mut real = TcpStream::connect(real).expect("it listens");
+    let serving = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a connection");
+        pass_frame(&mut client, &mut real);
+        pass_frame(&mut real, &mut client);
+        client.shutdown(Shutdown::Write).expect("open");
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).expect("the client closes its end too");
+        assert_eq!(rest, b"", "nothing else is asked");
+    });
+    (address, serving)
+}
+
+fn pass_frame(from: &mut TcpStream, to: &mut TcpStream) {
+    let mut length = [0; 4];
+    from.read_exact(&mut length).expect("a length");
+    let mut frame = length.to_vec();
+    from.take(u64::from(u32::from_be_bytes(length))).read_to_end(&mut frame).expect("a frame");
+    to.write_all(&frame).expect("writable");
+}
+
+#[test]
+fn a_follower_needs_its_brokers_and_not_the_name_server() {
+    for group in [&[][..], &["--group", "g"]] {
+        let broker = Broker::start();
+        broker.call(&["topic", "create", "T", "--queues", "1"]).ok();
+        let (name_server, serving) = name_server_that_closes(broker.listener("nameserver"));
+        let mut child = braidmq()
+            .args(["consume", "T", "--follow", "--format", "%b\\n", "--server", &name_server])
+            .args(group)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        serving.join().expect("the route was asked for");
+        broker.call(&["produce", "T", "-m", "later", "-q"]).ok();
+        assert_eq!(lines.next().expect("it goes on").expect("readable"), "later", "{group:?}");
+
+        let address = broker.listener("rocketmq").to_owned();
+        drop(broker);
+        let outcome = Outcome::of(child.wait_with_output().expect("it ends"));
+        assert_eq!(outcome.code, 6, "{outcome:?}");
+        assert!(outcome.err.contains(&address), "{outcome:?}");
+    }
 }
 
 #[test]

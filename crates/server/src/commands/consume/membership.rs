@@ -53,6 +53,14 @@ impl Membership {
         self.rebalance_due = Instant::now();
     }
 
+    /// A server closed its connection. A broker forgets the member with it, so it is told anew at once.
+    pub fn connection_ended(&mut self, server: &str) {
+        if self.brokers.iter().any(|broker| broker == server) {
+            self.heartbeat_due = Instant::now();
+            self.rebalance_due = self.heartbeat_due;
+        }
+    }
+
     /// Does what is due; gives our queues when they were worked out anew.
     pub fn turn(&mut self, client: &mut Client, all: &[Queue]) -> CliResult<Option<Vec<Queue>>> {
         let now = Instant::now();
