@@ -275,6 +275,8 @@ impl Consumer<'_> {
     fn arrived(&mut self, arrival: Arrival) -> CliResult {
         match arrival.event {
             Event::Closed(reason) => {
+                // Their answers need not be waited for in the end.
+                self.commits.retain(|_, queue| queue.address != arrival.server);
                 Err(CliError::new(Code::Unreachable, format!("{} is gone: {reason}", arrival.server))
                     .hint("messages that were printed are not printed again by a group that starts anew"))
             }
