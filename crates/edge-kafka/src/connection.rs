@@ -350,7 +350,7 @@ impl Connection {
                 Ok(0) => return self.close(),
                 Ok(count) => {
                     out.took(count, reactor.now_ms());
-                    reactor.out_bytes.set(reactor.out_bytes.get() - count);
+                    reactor.gave_out(count);
                     self.active_ms.set(reactor.now_ms());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -371,7 +371,7 @@ impl Connection {
     /// Gives back what the connection counts for in its reactor's sums. For the reactor, once, at the end.
     pub(crate) fn settle(&self, reactor: &Reactor) {
         self.closed.set(true);
-        reactor.out_bytes.set(reactor.out_bytes.get() - self.out.borrow().len());
+        reactor.gave_out(self.out.borrow().len());
         self.out.take();
         self.count_partial(reactor, 0);
         self.partial.take();

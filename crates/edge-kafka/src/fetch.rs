@@ -11,6 +11,11 @@
 //! What RocketMQ's clients sent is packed into batches on the way. The high watermark is the end of what is dispatched, and since
 //! there are no transactions, the last stable offset is the same.
 //!
+//! What fetches hold is bounded together with the answers that wait for their connections ([`FETCH_BYTES_ALL_MAX`]). Before each read
+//! it is asked what room there is, of which one read takes half at most beyond its first batch, so that a few clients that take no
+//! answers do not leave the others without. Where there is none, a fetch that has found nothing yet waits for it, in line with the
+//! others, until its deadline.
+//!
 //! There are no fetch sessions: whoever asks for one is told that there is none, which is every broker's right.
 
 use std::cell::Cell;
@@ -29,10 +34,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connection::on_its_own;
 use crate::dispatch::Call;
 use crate::options::{
-    COLD_READS_MAX, FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, OUT_BYTES_ALL_MAX, PARKED_BYTES_ALL_MAX,
-    PARTITIONS_MAX,
+    COLD_READS_MAX, FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, PARKED_BYTES_ALL_MAX, PARTITIONS_MAX,
 };
-use crate::reactor::{Reactor, Ringing};
+use crate::reactor::{HeldBytes, Reactor, Ringing};
 use crate::reply::{Head, Outcome, Reply};
 use crate::shared::Shared;
 use crate::topics;
@@ -78,6 +82,17 @@ struct Cold {
     read: ColdRead,
     partition: Partition,
     queue: QueueKey,
+    /// See [`Fetch::room`], when it was begun.
+    room: usize,
+    /// What it will hold.
+    held: HeldBytes,
+}
+
+/// Why the next partition can't be read at once.
+enum Obstacle {
+    Cold(Cold),
+    /// There is no room for its records.
+    Full,
 }
 
 /// A fetch that is worked on.
@@ -91,6 +106,12 @@ struct Fetch {
     /// What was read so far, in the order of the request.
     parts: Vec<Part>,
     bytes: usize,
+    /// What `parts` hold, with what lies around it in the log.
+    held: HeldBytes,
+    /// It waited for room, and now it is its turn.
+    was_called: bool,
+    /// It does not wait for room any more.
+    is_late: bool,
     /// There is more than the limits let through, or a partition that can't be read.
     is_final: bool,
     cold_reads: usize,
@@ -107,8 +128,7 @@ pub(crate) fn handle(call: &Call<'_>) -> Result<Outcome, DecodeError> {
         return Ok(no_session(call.head).into());
     }
     let bytes = |limit: i32| usize::try_from(limit).unwrap_or(0);
-    let room = OUT_BYTES_ALL_MAX.saturating_sub(call.reactor.out_bytes.get());
-    let bytes_max = bytes(request.max_bytes).min(FETCH_BYTES_MAX).min(room);
+    let bytes_max = bytes(request.max_bytes).min(FETCH_BYTES_MAX);
     let max_wait = u64::try_from(request.max_wait_ms).unwrap_or(0).min(FETCH_WAIT_MS_MAX);
     let mut fetch = Fetch {
         reactor: Rc::clone(call.reactor),
@@ -119,15 +139,18 @@ pub(crate) fn handle(call: &Call<'_>) -> Result<Outcome, DecodeError> {
         bytes_max,
         parts: Vec::with_capacity(partitions),
         bytes: 0,
+        held: HeldBytes::new(call.reactor, 0),
+        was_called: false,
+        is_late: max_wait == 0,
         is_final: partitions == 0 || max_wait == 0,
         cold_reads: 0,
     };
-    let cold = fetch.go_on(&request);
-    if cold.is_none() && fetch.is_enough() {
+    let obstacle = fetch.go_on(&request);
+    if obstacle.is_none() && fetch.is_enough() {
         return Ok(fetch.reply(&request).into());
     }
     fetch.body = on_its_own(&fetch.body);
-    Ok(Outcome::wait(fetch.finish(cold)))
+    Ok(Outcome::wait(fetch.finish(obstacle)))
 }
 
 /// The answer to a request in a session that does not exist.
@@ -152,8 +175,8 @@ impl Fetch {
         self.is_final || self.bytes >= self.bytes_min
     }
 
-    /// Reads from the first partition on that was not read yet; gives the read that must wait for the disk.
-    fn go_on(&mut self, request: &Request<'_>) -> Option<Cold> {
+    /// Reads from the first partition on that was not read yet; gives what must be waited for.
+    fn go_on(&mut self, request: &Request<'_>) -> Option<Obstacle> {
         let mut skip = self.parts.len();
         for named in &request.topics {
             if skip >= named.partitions.len() {
@@ -178,11 +201,25 @@ impl Fetch {
                         continue;
                     }
                 };
-                match self.read(queue, &partition) {
-                    Ok(Read::Ready(result)) => self.take(queue, &partition, result),
+                let room = self.room(&partition);
+                if room.is_none() && self.bytes == 0 && !self.is_late && self.has_records(queue, &partition) {
+                    return Some(Obstacle::Full);
+                }
+                let Some(room) = room else {
+                    // Only the offsets are told.
+                    self.pass_over(queue, &partition);
+                    continue;
+                };
+                let bytes_max = room + room / ENVELOPE_PART + ENVELOPE_BYTES;
+                match self.read(queue, &partition, bytes_max) {
+                    Ok(Read::Ready(result)) => self.take(queue, &partition, result, room),
                     Ok(Read::Cold(read)) if self.cold_reads < COLD_READS_MAX => {
                         self.cold_reads += 1;
-                        return Some(Cold { read, partition, queue });
+                        // What is not known yet is at most what was asked for, or one batch.
+                        let most = || bytes_max.max(self.shared().options.batch_bytes_max as usize);
+                        let held = HeldBytes::new(&reactor, read.bytes().unwrap_or_else(most));
+                        self.took_turn();
+                        return Some(Obstacle::Cold(Cold { read, partition, queue, room, held }));
                     }
                     // The client asks again, for the others first.
                     Ok(Read::Cold(_)) => self.pass_over(queue, &partition),
@@ -193,26 +230,34 @@ impl Fetch {
         None
     }
 
-    /// What may still be given of a partition.
-    fn room(&self, partition: &Partition) -> usize {
+    /// What may still be given of a partition; `None` when nothing may be read. The answer's first batch is given even where it is
+    /// longer.
+    fn room(&self, partition: &Partition) -> Option<usize> {
+        let free = self.reactor.room_for(self.was_called);
         let wanted = usize::try_from(partition.max_bytes).unwrap_or(0);
-        wanted.min(self.bytes_max.saturating_sub(self.bytes))
+        let room = wanted.min(self.bytes_max.saturating_sub(self.bytes)).min(free / 2);
+        (free > 0 && (room > 0 || self.bytes == 0)).then_some(room)
     }
 
-    fn read(&self, queue: QueueKey, partition: &Partition) -> Result<Read, StoreError> {
-        let room = self.room(partition);
-        // Where nothing fits any more only the offsets are wanted.
-        let records_max = if room == 0 && self.bytes > 0 { 0 } else { RECORDS_MAX };
-        let offset = u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX);
-        if records_max == 0 {
-            return Ok(Read::Ready(self.offsets_only(queue, offset)));
+    /// Lets the next one have what room there is still.
+    fn took_turn(&mut self) {
+        if std::mem::take(&mut self.was_called) {
+            self.reactor.call_next();
         }
+    }
+
+    fn has_records(&self, queue: QueueKey, partition: &Partition) -> bool {
+        let offset = u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX);
+        self.offsets_only(queue, offset).status == ReadStatus::NoMatch
+    }
+
+    fn read(&self, queue: QueueKey, partition: &Partition, bytes_max: usize) -> Result<Read, StoreError> {
         self.shared().store.read(&ReadRequest {
             queue,
-            offset,
-            records_max,
-            bytes_max: room + room / ENVELOPE_PART + ENVELOPE_BYTES,
-            entries_max: records_max,
+            offset: u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX),
+            records_max: RECORDS_MAX,
+            bytes_max,
+            entries_max: RECORDS_MAX,
             filter: None,
         })
     }
@@ -248,11 +293,11 @@ impl Fetch {
     fn pass_over(&mut self, queue: QueueKey, partition: &Partition) {
         let offset = u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX);
         let result = self.offsets_only(queue, offset);
-        self.take(queue, partition, result);
+        self.take(queue, partition, result, 0);
     }
 
-    /// Takes over what a read gave.
-    fn take(&mut self, queue: QueueKey, partition: &Partition, result: ReadResult) {
+    /// Takes over what a read gave for which there was this room.
+    fn take(&mut self, queue: QueueKey, partition: &Partition, result: ReadResult, room: usize) {
         let ReadResult { status, records, next_offset, min_offset, max_offset } = result;
         let is_out_of_range = match status {
             ReadStatus::Found | ReadStatus::NoMatch | ReadStatus::AtEnd => false,
@@ -269,7 +314,10 @@ impl Fetch {
         // There is more than was read: waiting would bring nothing that is not there.
         let reads = matches!(status, ReadStatus::Found | ReadStatus::NoMatch);
         self.is_final |= reads && next_offset < max_offset;
-        let room = self.room(partition);
+        self.held.add(records.iter().map(Bytes::len).sum());
+        if !records.is_empty() {
+            self.took_turn();
+        }
         let batches = self.batches(records, room);
         self.bytes += batches.iter().map(Bytes::len).sum::<usize>();
         self.parts.push(Part {
@@ -326,12 +374,13 @@ impl Fetch {
     /// Begins to read anew.
     fn begin_again(&mut self) {
         self.parts.clear();
+        self.held.clear();
         self.bytes = 0;
         self.cold_reads = 0;
     }
 
     /// Waits for the disk and for records, then answers.
-    async fn finish(mut self, mut cold: Option<Cold>) -> Outcome {
+    async fn finish(mut self, mut obstacle: Option<Obstacle>) -> Outcome {
         let deadline = Instant::now() + self.max_wait;
         let parked = Counted::new(&self.reactor, self.body.len());
         let body = self.body.clone();
@@ -343,19 +392,20 @@ impl Fetch {
                 Err(error) => return Outcome::Close(error.to_string().into()),
             };
             loop {
-                if let Some(Cold { read, partition, queue }) = cold.take() {
-                    self.shared().metrics.fetches_cold.add(1);
-                    match self.reactor.ask_disk(move || read.complete()).await {
-                        Some(Ok(result)) => self.take(queue, &partition, result),
-                        Some(Err(error)) => self.fail(&partition, &error),
-                        None => self.pass_over(queue, &partition),
+                match obstacle.take() {
+                    Some(Obstacle::Cold(cold)) => self.read_cold(cold).await,
+                    Some(Obstacle::Full) => {
+                        self.was_called = self.reactor.wait_for_room(deadline).await;
+                        self.is_late = !self.was_called || self.is_stopping();
                     }
+                    None => {}
                 }
-                cold = self.go_on(&request);
-                if cold.is_none() {
+                obstacle = self.go_on(&request);
+                if obstacle.is_none() {
                     break;
                 }
             }
+            self.took_turn();
             let is_late = Instant::now() >= deadline || parked.is_too_much();
             if self.is_enough() || is_late || self.is_stopping() {
                 return self.reply(&request).into();
@@ -364,8 +414,23 @@ impl Fetch {
                 sleep(GATHER_STEP).await;
             }
             was_woken = self.wait(deadline).await;
-            self.begin_again();
-            cold = None;
+            self.is_late = Instant::now() >= deadline;
+        }
+    }
+
+    async fn read_cold(&mut self, cold: Cold) {
+        let Cold { read, partition, queue, room, held } = cold;
+        self.shared().metrics.fetches_cold.add(1);
+        match self.reactor.ask_disk_keeping(held, move || read.complete()).await {
+            Some((result, held)) => {
+                // What was read is counted in its stead.
+                drop(held);
+                match result {
+                    Ok(result) => self.take(queue, &partition, result, room),
+                    Err(error) => self.fail(&partition, &error),
+                }
+            }
+            None => self.pass_over(queue, &partition),
         }
     }
 
@@ -373,13 +438,15 @@ impl Fetch {
         self.shared().stopping.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Waits until something comes into any of the partitions, or the deadline. True when it was woken.
-    async fn wait(&self, deadline: Instant) -> bool {
+    /// Waits until something comes into any of the partitions, or the deadline, holding none of what was read. True when it was
+    /// woken.
+    async fn wait(&mut self, deadline: Instant) -> bool {
         self.shared().metrics.fetches_parked.add(1);
         let mut wanted: Vec<_> =
             self.parts.iter().filter_map(|part| Some((part.queue?, part.high_watermark))).collect();
         wanted.sort_unstable();
         wanted.dedup_by_key(|(queue, _)| *queue);
+        self.begin_again();
         let ringing = self.reactor.hang_bell();
         match self.shared().broker.park_many(&wanted, ringing.bell()) {
             Ok(ParkMany::Parked(ticket)) => {

@@ -18,6 +18,19 @@ impl Counter {
     }
 }
 
+/// The highest of many numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Highest(AtomicU64);
+
+impl Highest {
+    pub(crate) fn see(&self, value: u64) {
+        // Most are not the highest: nothing is written then.
+        if value > self.0.load(Ordering::Relaxed) {
+            self.0.fetch_max(value, Ordering::Relaxed);
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -27,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) fetches_parked: Counter,
     pub(crate) fetched_bytes: Counter,
     pub(crate) fetches_cold: Counter,
+    pub(crate) fetches_without_room: Counter,
+    pub(crate) fetch_bytes_most: Highest,
     pub(crate) looked_inside: Counter,
 }
 
@@ -45,6 +60,10 @@ pub struct Counts {
     pub fetched_bytes: u64,
     /// Fetches that had to ask the disk.
     pub fetches_cold: u64,
+    /// How often a fetch had to wait for room in memory.
+    pub fetches_without_room: u64,
+    /// The most bytes that fetches and waiting answers of one reactor ever held together.
+    pub fetch_bytes_most: u64,
     /// Compressed batches that were looked into when they were produced because their topic limits the times of records, and
     /// questions for a time.
     pub looked_inside: u64,
@@ -63,6 +82,8 @@ impl Metrics {
             fetches_parked: self.fetches_parked.value(),
             fetched_bytes: self.fetched_bytes.value(),
             fetches_cold: self.fetches_cold.value(),
+            fetches_without_room: self.fetches_without_room.value(),
+            fetch_bytes_most: self.fetch_bytes_most.0.load(Ordering::Relaxed),
             looked_inside: self.looked_inside.value(),
             decoded_batches: crossing.decoded_batches(),
             packed_batches: crossing.packed_batches(),

@@ -36,6 +36,10 @@ pub const FLUSH_TIMEOUT_MS: u64 = 5_000;
 /// Bytes of one fetch's answer, whatever the client asks for (a longer first batch is given all the same): Kafka's
 /// `fetch.max.bytes`.
 pub const FETCH_BYTES_MAX: usize = 55 << 20;
+/// Bytes that fetches hold in a reactor (reads under way, and what was read for answers not given yet) and bytes of all answers that
+/// wait for their connections, together. A fetch that finds no room waits for it; one that does is given its first batch whole, so
+/// there may be one batch more.
+pub const FETCH_BYTES_ALL_MAX: usize = OUT_BYTES_ALL_MAX;
 /// The longest wait of a fetch, whatever the client asks for, in milliseconds.
 pub const FETCH_WAIT_MS_MAX: u64 = 300_000;
 /// Partitions (or topics) of one request of the data plane; one with more closes its connection.
@@ -87,6 +91,8 @@ pub struct EdgeOptions {
     pub stalled_ms: u64,
     /// See [`FLUSH_TIMEOUT_MS`].
     pub flush_timeout_ms: u64,
+    /// See [`FETCH_BYTES_ALL_MAX`].
+    pub fetch_bytes_all_max: usize,
 }
 
 impl Default for EdgeOptions {
@@ -111,6 +117,7 @@ impl Default for EdgeOptions {
             idle_ms: IDLE_MS,
             stalled_ms: STALLED_MS,
             flush_timeout_ms: FLUSH_TIMEOUT_MS,
+            fetch_bytes_all_max: FETCH_BYTES_ALL_MAX,
         }
     }
 }

@@ -26,7 +26,7 @@ use braid_store::{Health, Progress, Promise, WriteOutcome};
 use braid_wire_kafka::error_code;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::connection::{Connection, Retry};
 use crate::dispatch;
@@ -164,6 +164,12 @@ pub(crate) struct Reactor {
     pub(crate) waiting: Cell<usize>,
     /// Bytes of requests that wait for records.
     pub(crate) parked_bytes: Cell<usize>,
+    /// Bytes that fetches hold; see [`HeldBytes`].
+    fetch_bytes: Cell<usize>,
+    /// Fetches that wait for room.
+    without_room: Cell<usize>,
+    /// Calls the one of them that waits longest.
+    room: Notify,
     bells: RefCell<HashMap<u64, Rc<Notify>>>,
     bells_made: Cell<u64>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
@@ -203,6 +209,9 @@ pub(crate) fn run(
         partial_bytes: Cell::new(0),
         waiting: Cell::new(0),
         parked_bytes: Cell::new(0),
+        fetch_bytes: Cell::new(0),
+        without_room: Cell::new(0),
+        room: Notify::new(),
         bells: RefCell::default(),
         bells_made: Cell::new(0),
         connections: RefCell::default(),
@@ -485,6 +494,9 @@ impl Reactor {
                 self.redeem();
             }
             self.flush_dirty();
+            if self.without_room.get() > 0 && self.room() > 0 {
+                self.room.notify_one();
+            }
         }
     }
 
@@ -585,6 +597,48 @@ impl Reactor {
         tokio::task::yield_now().await;
     }
 
+    // --- room for fetches ----------------------------------------------------------------------------------------
+
+    /// Bytes that fetches may still read.
+    fn room(&self) -> usize {
+        let used = self.out_bytes.get() + self.fetch_bytes.get();
+        self.shared.options.fetch_bytes_all_max.saturating_sub(used)
+    }
+
+    /// As `room`, for a fetch that comes behind those that wait, unless it was called.
+    pub(crate) fn room_for(&self, was_called: bool) -> usize {
+        if was_called || self.without_room.get() == 0 { self.room() } else { 0 }
+    }
+
+    /// Waits for room, behind the others. False when there was none by the deadline.
+    ///
+    /// Whoever was called says so with [`Reactor::call_next`] when it has taken what it needs.
+    pub(crate) async fn wait_for_room(&self, deadline: Instant) -> bool {
+        struct Waits<'a>(&'a Cell<usize>);
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() - 1);
+            }
+        }
+        self.shared.metrics.fetches_without_room.add(1);
+        self.without_room.set(self.without_room.get() + 1);
+        let _waits = Waits(&self.without_room);
+        timeout_at(deadline, self.room.notified()).await.is_ok()
+    }
+
+    /// At the end of the turn, whoever waits for room is called if there is some.
+    pub(crate) fn call_next(&self) {
+        if self.without_room.get() > 0 {
+            self.turn_end.notify_one();
+        }
+    }
+
+    /// So many bytes left an outbox.
+    pub(crate) fn gave_out(&self, count: usize) {
+        self.out_bytes.set(self.out_bytes.get() - count);
+        self.call_next();
+    }
+
     // --- the disk ------------------------------------------------------------------------------------------------
 
     /// Asks something that may wait for the disk, on a thread that may. `None` when too much is asked already, or the question
@@ -593,6 +647,16 @@ impl Reactor {
         self: &Rc<Self>,
         question: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Option<T>> + 'static {
+        let asked = self.ask_disk_keeping((), question);
+        async move { asked.await.map(|(answer, ())| answer) }
+    }
+
+    /// As `ask_disk`; `kept` lives as long as the question, whether or not somebody still waits for the answer.
+    pub(crate) fn ask_disk_keeping<T: Send + 'static, K: 'static>(
+        self: &Rc<Self>,
+        kept: K,
+        question: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Option<(T, K)>> + 'static {
         let reactor = Rc::clone(self);
         async move {
             if reactor.cold_jobs.get() >= COLD_JOBS_MAX {
@@ -605,7 +669,7 @@ impl Reactor {
             let answer = tokio::task::spawn_local(async move {
                 let answer = asked.await;
                 drop(counted);
-                answer
+                answer.map(|answer| (answer, kept))
             });
             match answer.await {
                 Ok(Ok(answer)) => Some(answer),
@@ -615,6 +679,41 @@ impl Reactor {
                 }
             }
         }
+    }
+}
+
+/// Bytes that a fetch holds, in its reactor's sum until this is dropped.
+pub(crate) struct HeldBytes {
+    reactor: Rc<Reactor>,
+    bytes: usize,
+}
+
+impl HeldBytes {
+    pub(crate) fn new(reactor: &Rc<Reactor>, bytes: usize) -> Self {
+        let mut held = Self { reactor: Rc::clone(reactor), bytes: 0 };
+        held.add(bytes);
+        held
+    }
+
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        let sum = &self.reactor.fetch_bytes;
+        sum.set(sum.get() + bytes);
+        let all = sum.get() + self.reactor.out_bytes.get();
+        self.reactor.shared.metrics.fetch_bytes_most.see(all as u64);
+    }
+
+    /// Holds nothing any more.
+    pub(crate) fn clear(&mut self) {
+        let sum = &self.reactor.fetch_bytes;
+        sum.set(sum.get() - std::mem::take(&mut self.bytes));
+        self.reactor.call_next();
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

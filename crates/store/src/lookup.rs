@@ -476,6 +476,16 @@ impl Shard {
 }
 
 impl ColdRead {
+    /// How many bytes it will hold at most, when that is known without reading the index: records and what lies between them.
+    pub fn bytes(&self) -> Option<usize> {
+        let last = self.picked.last()?;
+        let between = self.picked.windows(2).map(|pair| {
+            let step = pair[1].position.saturating_sub(pair[0].position);
+            step.clamp(u64::from(pair[0].size), u64::from(pair[0].size) + GAP_BYTES_MAX)
+        });
+        usize::try_from(between.sum::<u64>() + u64::from(last.size)).ok()
+    }
+
     /// Does the read, waiting for the disk. For a bounded pool of blocking threads.
     ///
     /// When the index itself had to be read and the request had a filter (which this ticket cannot hold), the result

@@ -357,3 +357,82 @@ fn large_batches_pass_and_a_client_that_takes_no_answers_holds_nobody_up() {
     assert_eq!((code, found.len(), found[0].1.len()), (0, 1, 1_000_000));
     until("the end of the deaf client", || server.edge().connections() == 1);
 }
+
+#[test]
+fn fetches_from_a_slow_disk_hold_no_more_than_they_may_and_all_are_served() {
+    const BATCHES: i64 = 20;
+    const BATCH_BYTES: usize = 500_000;
+    const BOUND: usize = 4 << 20;
+    const CLIENTS: usize = 12;
+    let dir = tempfile::tempdir().unwrap();
+    let narrow = EdgeOptions {
+        reactors: 1,
+        fetch_bytes_all_max: BOUND,
+        batch_bytes_max: BATCH_BYTES as u32 + 10_000,
+        ..options()
+    };
+    let (server, faults) = start(dir.path(), narrow, 16 << 20);
+    server.topic("T", 1);
+    let mut producer = server.client();
+    let value = vec![b'x'; BATCH_BYTES];
+    for offset in 0..BATCHES {
+        let id = producer.send(9, &to("T", 0, -1, &batch(&[&value])));
+        assert_eq!(produced(&mut producer, id), [(0, offset)]);
+    }
+    faults.is_cold.store(true, Ordering::Relaxed);
+    faults.reads.shut(true);
+    let whole = |offset, max_wait_ms| {
+        let mut request = fetch::Request { max_wait_ms, max_bytes: i32::MAX, ..from("T", &[(0, offset)]) };
+        request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+        request
+    };
+    let begun: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = server.client();
+            let id = client.send(12, &whole(0, 15_000));
+            (client, id)
+        })
+        .collect();
+    until("a fetch without room", || server.edge().counts().fetches_without_room > 0);
+    // Whoever does not wait for long is told that there is something, and whoever waits for records is not concerned.
+    for (offset, code) in [(0, 0), (BATCHES, 0), (BATCHES + 1, error_code::OFFSET_OUT_OF_RANGE)] {
+        let response = ask!(&mut producer, fetch, 12, whole(offset, 100));
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, code);
+        assert_eq!(partition.records.as_deref().unwrap_or_default(), []);
+        assert!(code != 0 || partition.high_watermark == BATCHES);
+    }
+    // One goes away; what the disk does for it is counted until it is done.
+    let mut begun = begun.into_iter();
+    drop(begun.next());
+    faults.reads.shut(false);
+    // Nobody takes anything for a while.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::scope(|threads| {
+        for (mut client, mut id) in begun {
+            threads.spawn(move || {
+                let mut offset = 0;
+                loop {
+                    let body = client.answer(keys::FETCH, 12, id);
+                    let response: fetch::Response<'_> = decode(12, &body);
+                    let partition = &response.responses[0].partitions[0];
+                    assert_eq!(partition.error_code, 0);
+                    let mut bytes = partition.records.as_deref().unwrap_or_default();
+                    assert!(!bytes.is_empty(), "it waited long enough");
+                    while !bytes.is_empty() {
+                        let batch = braid_wire_kafka::batch::BatchView::parse(bytes).unwrap();
+                        assert_eq!(batch.base_offset(), offset);
+                        offset += 1;
+                        bytes = &bytes[batch.len()..];
+                    }
+                    if offset == BATCHES {
+                        break;
+                    }
+                    id = client.send(12, &whole(offset, 15_000));
+                }
+            });
+        }
+    });
+    let most = server.edge().counts().fetch_bytes_most as usize;
+    assert!((BOUND / 2..=BOUND + BATCH_BYTES + 10_000).contains(&most), "{most} bytes were held");
+}
