@@ -11,7 +11,10 @@ fn every_row_is_measured_and_read_back() {
     let out = run(&["bench", "-o", "jsonl", "--seconds", "0.2", "--repetitions", "1", "--dir", place]).ok();
     let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let names: Vec<&str> = rows.iter().map(|row| row["row"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["G1", "G2", "batch", "G4a", "G4b", "G5", "G10"]);
+    assert_eq!(
+        names,
+        ["G1", "G2", "batch", "G4a", "G4b", "G5", "G1k", "G2k", "G3a", "G3b", "G4c", "G5k", "G10"]
+    );
     for row in &rows {
         assert!(row["verified"].as_u64() > Some(0), "nothing was read back: {row}");
         let groups = row["groups"].as_array().expect("a list");
