@@ -42,7 +42,7 @@ final class Masks {
             "brokerVersionDesc", "sendThreadPoolQueueCapacity", "pullThreadPoolQueueCapacity",
             "queryThreadPoolQueueCapacity", "litePullThreadPoolQueueCapacity"));
 
-    /** By subcommand: rows that only Apache prints, since they tell of features that are not there (yet) here. */
+    /** By subcommand: rows that one of the two alone prints, since they tell of features that the other has not. */
     private static final Map<String, Set<String>> ROWS = Map.of(
         "topicList", Set.of("RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC", "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
             "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC", "rmq_sys_REVIVE_LOG_<cluster>", "rmq_sys_SYNC_BROKER_MEMBER_<broker>",
@@ -50,7 +50,9 @@ final class Masks {
         "brokerStatus", Set.of("EndTransactionQueueSize", "EndTransactionThreadPoolQueueCapacity",
             "ackThreadPoolQueueCapacity", "ackThreadPoolQueueHeadWaitTimeMills", "ackThreadPoolQueueSize",
             "remainTransientStoreBufferNumbs", "timerCongestNum", "timerDequeueTps", "timerEnqueueTps",
-            "timerOffsetBehind", "timerReadBehind"));
+            "timerOffsetBehind", "timerReadBehind",
+            // Ours: what was made for readers of another protocol.
+            "decodedBatches", "packedBatches"));
 
     /** Subcommands whose rows come in the order of a hash table. */
     private static final Set<String> UNORDERED = Set.of("topicList", "resetOffsetByTime");
