@@ -70,8 +70,8 @@ fn kafka_waves(siege: &mut Siege) {
     siege.wave("Kafka: a topic of 10,000 partitions", 8, || kafka::a_topic_of_many_partitions(address));
     siege.wave("Kafka: a fetch of 5,000 partitions is woken", 8, || kafka::a_wide_fetch_is_woken(address));
     siege.wave("Kafka: members vanish while they wait", 8, || kafka::members_that_vanish(address, 200));
-    // Each may leave so many bytes of answers waiting.
-    let deaf = 8 + 8 * (KAFKA_OUT_BYTES_MAX / RSS_PER_CONNECTION_BYTES) as usize;
+    // Each may leave so many bytes of answers waiting, in buffers of up to twice that.
+    let deaf = 8 + 2 * 8 * (KAFKA_OUT_BYTES_MAX / RSS_PER_CONNECTION_BYTES) as usize;
     siege.wave("Kafka: clients that never read", deaf, || kafka::clients_that_never_read(address, 8));
 }
 
