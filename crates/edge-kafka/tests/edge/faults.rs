@@ -406,8 +406,8 @@ fn fetches_from_a_slow_disk_hold_no_more_than_they_may_and_all_are_served() {
     let mut begun = begun.into_iter();
     drop(begun.next());
     faults.reads.shut(false);
-    // Nobody takes anything for a while.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // Nobody takes anything until an answer waits for its client.
+    until("an answer that nobody takes", || server.edge().counts().fetched_bytes > 0);
     std::thread::scope(|threads| {
         for (mut client, mut id) in begun {
             threads.spawn(move || {
