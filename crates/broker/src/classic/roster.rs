@@ -2,7 +2,9 @@
 
 use super::GroupState;
 use super::machine::{Act, Call, Machine};
-use super::member::{Member, NEVER};
+use super::member::Member;
+#[cfg(any(test, debug_assertions))]
+use super::member::NEVER;
 use super::refusal::GroupError;
 use crate::member::Moment;
 
