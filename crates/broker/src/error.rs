@@ -13,6 +13,14 @@ pub enum Error {
     /// A topic of this name exists.
     #[error("topic {0} exists already")]
     TopicExists(String),
+    /// A client of some protocol could not tell the topic from one that exists.
+    #[error("topic {name} could not be told from topic {twin} in one of the protocols")]
+    TopicTwin {
+        /// The topic that was to be made.
+        name: String,
+        /// The topic that exists.
+        twin: String,
+    },
     /// The topic belongs to the system and may not be deleted.
     #[error("topic {0} belongs to the system")]
     SystemTopic(String),

@@ -53,7 +53,7 @@ pub use member::{
     GroupMembers, Member, Notice, Subscription,
 };
 pub use options::BrokerOptions;
-pub use policy::{Policy, PropertyNames};
+pub use policy::{Policy, PropertyNames, TwinOf};
 pub use produce::{BatchRequest, Message, SendRequest, Sent};
 pub use retry::{Resend, SendBack, SentBack};
 pub use statistics::{Meter, Rates, Statistics, Totals};

@@ -3,6 +3,9 @@
 use crate::group::GroupConfig;
 use crate::topic::TopicConfig;
 
+/// The name, among those for which `exists` holds, that `new` would be mistaken for.
+pub type TwinOf = fn(new: &str, exists: &dyn Fn(&str) -> bool) -> Option<String>;
+
 /// What the edge decides once, before the broker is opened.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -17,6 +20,9 @@ pub struct Policy {
     /// Names of topics that belong to a protocol's own machinery, whether they exist or not: no client of another protocol makes them or
     /// writes to them.
     pub is_reserved: fn(topic: &str) -> bool,
+    /// The topic, among those that exist, which a client could not tell from a new one of this name. Asked under the lock under which
+    /// topics are made.
+    pub twin_of: TwinOf,
     /// Topics that must exist: made at open when missing. The delay topic, with as many queues as there are levels, and
     /// the template topics are among them.
     pub system_topics: Vec<TopicConfig>,

@@ -385,6 +385,9 @@ impl Broker {
         version: &mut DataVersion,
     ) -> Result<Promise<Arc<Topic>>, Error> {
         self.check_topic(&config)?;
+        if let Some(twin) = (self.policy.twin_of)(&config.name, &|name| self.topic(name).is_some()) {
+            return Err(Error::TopicTwin { name: config.name, twin });
+        }
         let topics_max = self.options.topics_max;
         if read(&self.topics.table).by_name.len() >= topics_max {
             return Err(Error::Limit { what: "topics", max: topics_max });

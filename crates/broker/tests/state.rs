@@ -307,3 +307,13 @@ fn levels_of_acknowledgement_follow_mode_and_wish() {
         assert_eq!(rig.broker.stored_in("T").0.messages, 2);
     }
 }
+
+/// Two clients of different protocols may ask in the same moment: the question is asked where topics are made.
+#[test]
+fn a_topic_that_could_not_be_told_from_another_is_not_made() {
+    let rig = Rig::new();
+    assert!(rig.broker.create_topic(TopicConfig::new("Twin of T", 1)).is_ok());
+    let made = rig.broker.create_topic(TopicConfig::new("T", 1));
+    assert!(matches!(made, Err(Error::TopicTwin { name, twin }) if name == "T" && twin == "Twin of T"));
+    assert!(rig.broker.topic("T").is_none());
+}

@@ -8,7 +8,7 @@ pub(crate) fn code(error: &Error) -> i16 {
     match error {
         Error::NoTopic(_) | Error::NoQueue { .. } => error_code::UNKNOWN_TOPIC_OR_PARTITION,
         Error::TopicExists(_) => error_code::TOPIC_ALREADY_EXISTS,
-        Error::SystemTopic(_) => error_code::INVALID_TOPIC_EXCEPTION,
+        Error::SystemTopic(_) | Error::TopicTwin { .. } => error_code::INVALID_TOPIC_EXCEPTION,
         Error::NotWritable(_) => error_code::TOPIC_AUTHORIZATION_FAILED,
         Error::NoGroup(_) => error_code::GROUP_ID_NOT_FOUND,
         Error::NoRecord(_) | Error::OffsetOutOfRange { .. } => error_code::OFFSET_OUT_OF_RANGE,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use braid_broker::{Broker, Topic};
+use braid_broker::{Broker, Error, Topic};
 use braid_store::TopicId;
 use braid_wire_kafka::error_code;
 
@@ -89,10 +89,9 @@ fn check_free(broker: &Broker, name: &str) -> Result<(), (i16, String)> {
     if broker.topic(name).is_some() {
         return Err((error_code::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
     }
-    if let Some(other) = braid_crossing::names::conflict(name, |name| broker.topic(name).is_some()) {
-        let sentence =
-            format!("the name {name} could not be told from the topic {other} in another protocol");
-        return Err((error_code::INVALID_TOPIC_EXCEPTION, sentence));
+    if let Some(twin) = (broker.policy().twin_of)(name, &|name| broker.topic(name).is_some()) {
+        let refusal = Error::TopicTwin { name: name.to_owned(), twin };
+        return Err((error_code::INVALID_TOPIC_EXCEPTION, refusal.to_string()));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) fn code(error: &Error) -> i32 {
     match error {
         Error::NoTopic(_) => response::TOPIC_NOT_EXIST,
         Error::TopicExists(_) => response::TOPIC_EXIST_ALREADY,
-        Error::SystemTopic(_) => response::INVALID_PARAMETER,
+        Error::SystemTopic(_) | Error::TopicTwin { .. } => response::INVALID_PARAMETER,
         Error::NotWritable(_) => response::NO_PERMISSION,
         Error::NoQueue { .. } => response::INVALID_PARAMETER,
         Error::OffsetOutOfRange { .. } => response::INVALID_PARAMETER,

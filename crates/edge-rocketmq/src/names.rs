@@ -87,16 +87,6 @@ pub(crate) fn listed(inside: &str) -> Option<Cow<'_, str>> {
     Some(shown(inside)).filter(|shown| matches!(shown, Cow::Borrowed(_)) || shown.len() <= TOPIC_CHARS_MAX)
 }
 
-/// Why no topic of that name may be made: one of the protocols could not tell it from a topic that is there.
-pub(crate) fn check_conflict(new: &str, exists: impl Fn(&str) -> bool) -> Result<(), String> {
-    match braid_crossing::names::conflict(new, exists) {
-        Some(other) => {
-            Err(format!("The specified topic: {new}, is what the other protocol calls the topic {other}"))
-        }
-        None => Ok(()),
-    }
-}
-
 /// Checks a topic's name, with Apache's sentences.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ const BENCHMARK_QUEUES: u32 = 1_024;
 pub fn policy(options: &EdgeOptions, delay_levels: u32) -> Policy {
     Policy {
         is_reserved: crate::names::is_system_topic,
+        twin_of: |new, exists| braid_crossing::names::conflict(new, exists),
         retry_topic: |group| format!("{RETRY_PREFIX}{group}"),
         dead_letter_topic: |group| format!("{DLQ_PREFIX}{group}"),
         delay_topic: DELAY_TOPIC.into(),

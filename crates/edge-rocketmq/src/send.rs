@@ -188,8 +188,6 @@ fn create_topic(reactor: &Reactor, header: &SendHeader<'_>) -> Result<Arc<Topic>
     if header.topic.starts_with(DLQ_PREFIX) {
         return Err(error::no_topic(header.topic));
     }
-    names::check_conflict(header.topic, |name| shared.broker.topic(name).is_some())
-        .map_err(|text| Reply::error(response::INVALID_PARAMETER, text))?;
     let flag = if header.unit_mode { UNIT } else { 0 };
     let queues = u32::try_from(header.default_topic_queue_nums).unwrap_or(0).max(1);
     if let Some(template) = shared.broker.topic(header.default_topic).filter(|topic| topic.config.inherited) {

@@ -25,6 +25,7 @@ pub type KindDeriver = (Option<&'static str>, braid_store::Deriver);
 pub fn policy() -> Policy {
     Policy {
         is_reserved: |_| false,
+        twin_of: |new, exists| Some(format!("Twin of {new}")).filter(|twin| exists(twin)),
         retry_topic: |group| format!("RETRY-{group}"),
         dead_letter_topic: |group| format!("DEAD-{group}"),
         delay_topic: DELAY_TOPIC.to_owned(),

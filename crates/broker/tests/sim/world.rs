@@ -466,6 +466,7 @@ fn broker_options(rng: &mut Rng) -> BrokerOptions {
 fn policy() -> Policy {
     Policy {
         is_reserved: |_| false,
+        twin_of: |_, _| None,
         retry_topic: |group| format!("RETRY-{group}"),
         dead_letter_topic: |group| format!("DEAD-{group}"),
         delay_topic: "LATER".to_owned(),

@@ -44,6 +44,7 @@ pub(crate) fn options() -> EdgeOptions {
 fn policy() -> Policy {
     Policy {
         is_reserved: |topic| topic.starts_with("SYSTEM_"),
+        twin_of: |new, exists| braid_crossing::names::conflict(new, exists),
         retry_topic: |group| format!("%RETRY%{group}"),
         dead_letter_topic: |group| format!("%DLQ%{group}"),
         delay_topic: "SCHEDULE_TOPIC_XXXX".into(),

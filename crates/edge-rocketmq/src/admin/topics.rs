@@ -54,10 +54,6 @@ pub(crate) fn put(call: &Call<'_>) -> Result<Outcome, Reply> {
             header.perm
         )));
     }
-    let exists = |name: &str| call.shared().broker.topic(name).is_some();
-    if existing.is_none() {
-        names::check_conflict(&header.topic, exists).map_err(invalid)?;
-    }
     let config = TopicConfig {
         read_queues: queues(header.read_queue_nums, "readQueueNums")?,
         write_queues: queues(header.write_queue_nums, "writeQueueNums")?,
