@@ -346,6 +346,30 @@ fn every_codec_passes_through_and_zstd_needs_version_7() {
     assert_eq!(server.edge().counts().decoded_batches, 0);
 }
 
+/// A compressed batch is not unpacked, so what its head claims is all that is known.
+#[test]
+fn a_batch_claims_as_many_records_as_a_target_can_hold_and_no_more() {
+    const MOST: i32 = braid_record::target::COUNT_MAX as i32;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.topic("T", 1);
+    let queue = server.broker.topic("T").unwrap().queue(0);
+    let mut client = server.client();
+    let head = braid_wire_kafka::batch::BatchHead { compression: Compression::Gzip, ..Default::default() };
+    let mut claim = |count: i32| {
+        let mut batch = crate::support::batch_with(head, &[b"v0"]);
+        batch[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+        batch[57..61].copy_from_slice(&count.to_be_bytes());
+        let crc = BatchView::parse(&batch).unwrap().computed_crc();
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        produce(&mut client, "T", 0, &batch).error_code
+    };
+    assert_eq!(claim(MOST + 1), error_code::INVALID_RECORD);
+    assert_eq!(server.broker.store().log_end(queue), 0);
+    assert_eq!(claim(MOST), error_code::NONE);
+    assert_eq!(server.broker.store().log_end(queue), MOST as u64);
+}
+
 #[test]
 fn a_topic_with_the_brokers_time_stamps_its_batches() {
     let dir = tempfile::tempdir().unwrap();
